@@ -1,0 +1,53 @@
+# Two commands: `make reproduce` and `make test`. Each does its own set-up and is safe to run again.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+# The seeds of the training stages run on one thread each; these settings keep the allocator from
+# giving pages back to the system after every step, which costs more than the arithmetic.
+export MALLOC_TRIM_THRESHOLD_ := 1073741824
+export MALLOC_MMAP_THRESHOLD_ := 1073741824
+export MALLOC_TOP_PAD_ := 268435456
+
+.PHONY: help setup data reproduce test test-all lint lab lock clean
+.DEFAULT_GOAL := help
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready ## make the virtual environment from the lock file
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed, got $$($(PYTHON) --version); name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --requirement requirements.lock
+	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+data: setup ## fetch and verify the data
+	$(RUN) -m xblcore.pipeline.fetch
+
+reproduce: setup ## rerun what has changed of the paper, on all cores
+	$(RUN) -m xblcore.pipeline.reproduce
+	@echo "Open results/paper/index.html"
+
+test: setup data ## tests, doctests, linter and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile
+
+lab: setup ## open JupyterLab
+	$(VENV)/bin/jupyter lab notebooks/
+
+lock: setup ## renew requirements.lock from pyproject.toml
+	$(RUN) -m pip install --quiet uv
+	printf 'torch==2.13.0\ntorchvision==0.28.0\n' \
+	| $(RUN) -m uv pip compile pyproject.toml --universal --all-extras --python-version 3.11 \
+		--constraint - --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet \
+	| grep -vE '^(nvidia-|cuda-|triton)' > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+clean: ## remove what was built; data/raw and results stay
+	rm -rf build data/decoy .pytest_cache .mypy_cache .ruff_cache

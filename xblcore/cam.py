@@ -1,0 +1,322 @@
+"""Differentiable class activation maps: one forward pass, tensors in, tensors out.
+
+Everything here stays in the graph when asked to (``create_graph=True``), so that a map can be
+part of a training loss. The gradient is taken through the head only, that is from the scores
+back to the features of the explained layer, never through the trunk below it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+CamMethod = Literal["grad_cam", "hires_cam"]
+ScoreKind = Literal["logit", "log_prob", "projection"]
+
+
+def class_scores(
+    logits: Tensor,
+    target: Tensor | None,
+    *,
+    kind: ScoreKind = "logit",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Scalar score of each sample, the quantity whose gradient a CAM explains.
+
+    ``logit``: ``z_t``. ``log_prob``: ``log softmax(z)_t``, which also sees evidence that lowers the
+    other classes. ``projection``: ``sum_c v_c (z_c - mean z)`` with random signs ``v`` drawn anew
+    for every sample, whose squared gradient covers, in expectation, the evidence for every class
+    at the cost of one (the estimator of Hutchinson 1990).
+
+    Args:
+        logits: ``(N, C)``, before the softmax.
+        target: ``(N,)`` integer classes in ``[0, C)``; unused by ``projection``, may be None there.
+        kind: which score.
+        generator: source of the random signs, needed by ``projection`` and on the device of
+            ``logits``.
+
+    Returns:
+        ``(N,)``, differentiable with respect to ``logits``.
+
+    Raises:
+        ValueError: unknown ``kind``, shapes that do not fit, a target outside the classes, or a
+            missing generator.
+
+    >>> class_scores(torch.tensor([[1.0, 3.0]]), torch.tensor([1]))
+    tensor([3.])
+    """
+    if logits.ndim != 2:
+        raise ValueError(f"logits must be (N, C), got shape {tuple(logits.shape)}")
+    if kind == "projection":
+        if generator is None:
+            raise ValueError(
+                "generator must be a torch.Generator for kind='projection', got None; "
+                "pass torch.Generator().manual_seed(seed) so that a run can be repeated"
+            )
+        bits = torch.randint(0, 2, logits.shape, generator=generator, device=logits.device)
+        signs = bits.to(logits.dtype).mul_(2).sub_(1)
+        return (signs * (logits - logits.mean(1, keepdim=True))).sum(1)
+    if kind not in ("logit", "log_prob"):
+        raise ValueError(f"kind must be 'logit', 'log_prob' or 'projection', got {kind!r}")
+    target = _checked_target(logits, target)
+    values = logits if kind == "logit" else logits.log_softmax(1)
+    return values.gather(1, target[:, None])[:, 0]
+
+
+def _checked_target(logits: Tensor, target: Tensor | None) -> Tensor:
+    if target is None or target.shape != logits.shape[:1]:
+        shape = None if target is None else tuple(target.shape)
+        raise ValueError(f"target must have shape ({len(logits)},) like the logits, got {shape}")
+    if target.dtype == torch.bool or target.is_floating_point():
+        raise ValueError(f"target must hold integer classes, got {target.dtype}")
+    outside = (target < 0) | (target >= logits.shape[1])
+    if outside.any():
+        value = int(target[outside][0])
+        raise ValueError(f"target must be a class in [0, {logits.shape[1]}), got {value}")
+    return target.long()
+
+
+def grad_cam(features: Tensor, scores: Tensor, *, create_graph: bool = False) -> Tensor:
+    """Grad-CAM before its ReLU: ``M = sum_k mean_uv(G_k) * A_k`` with ``G = d scores / d features``.
+
+    Source: Selvaraju et al. 2017, "Grad-CAM", eqs. 1 and 2.
+
+    Args:
+        features: ``(N, K, h, w)``, output ``A`` of the explained layer, part of the graph of
+            ``scores``.
+        scores: ``(N,)``, sample ``n`` depending on features ``n`` only.
+        create_graph: keep the map differentiable, for use in a loss.
+
+    Returns:
+        ``(N, h, w)``, signed; :func:`non_negative` makes the attribution that losses expect.
+
+    Raises:
+        ValueError: shapes that do not fit, or scores that do not depend on the features.
+
+    >>> features = torch.ones(1, 2, 1, 2, requires_grad=True)
+    >>> scores = (features[:, 0] * torch.tensor([[2.0, 4.0]])).sum((1, 2))
+    >>> grad_cam(features, scores)
+    tensor([[[3., 3.]]])
+    """
+    gradient = _feature_gradient(features, scores, create_graph)
+    weights = gradient.mean((2, 3), keepdim=True)  # (N, K, 1, 1)
+    return _graph_or_not((weights * features).sum(1), create_graph)  # (N, h, w)
+
+
+def hires_cam(features: Tensor, scores: Tensor, *, create_graph: bool = False) -> Tensor:
+    """HiResCAM: ``M = sum_k G_k * A_k``, the contribution of each cell.
+
+    Exact, up to the biases, for a head that is piecewise linear in the features; equal to Grad-CAM
+    where the head begins with global average pooling.
+    Source: Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM".
+
+    Args, returns and errors as :func:`grad_cam`.
+
+    >>> features = torch.ones(1, 2, 1, 2, requires_grad=True)
+    >>> scores = (features[:, 0] * torch.tensor([[2.0, 4.0]])).sum((1, 2))
+    >>> hires_cam(features, scores)
+    tensor([[[2., 4.]]])
+    """
+    gradient = _feature_gradient(features, scores, create_graph)
+    return _graph_or_not((gradient * features).sum(1), create_graph)  # (N, h, w)
+
+
+CAM_METHODS = {"grad_cam": grad_cam, "hires_cam": hires_cam}
+
+
+def _feature_gradient(features: Tensor, scores: Tensor, create_graph: bool) -> Tensor:
+    if features.ndim != 4:
+        raise ValueError(
+            f"features must be (N, K, h, w), got shape {tuple(features.shape)}; "
+            "name a layer whose output is spatial"
+        )
+    if scores.shape != features.shape[:1]:
+        raise ValueError(f"scores must have shape ({len(features)},), got {tuple(scores.shape)}")
+    if not scores.requires_grad or not features.requires_grad:
+        raise ValueError(
+            "scores must be differentiable with respect to features, got tensors without a graph; "
+            "run the head with gradients enabled on features that require them"
+        )
+    try:
+        (gradient,) = torch.autograd.grad(scores.sum(), features, create_graph=create_graph)
+    except RuntimeError as error:
+        if "appears to not have been used" not in str(error):
+            raise
+        raise ValueError(
+            "scores must depend on features, got scores of another graph; explain a layer "
+            "that the model's output passes through"
+        ) from error
+    return gradient
+
+
+def _graph_or_not(cam: Tensor, create_graph: bool) -> Tensor:
+    return cam if create_graph else cam.detach()
+
+
+def non_negative(cam: Tensor, score: ScoreKind) -> Tensor:
+    """Attribution ``M+`` that losses and metrics take: ``relu(M)`` for ``logit``, else ``abs(M)``.
+
+    A positive value of a logit's map is evidence for the class. The other scores weigh several
+    classes at once, so both signs are evidence.
+
+    Args:
+        cam: any shape, signed.
+        score: the score that the map explains.
+
+    Returns:
+        The same shape, all values at least 0.
+
+    >>> non_negative(torch.tensor([-1.0, 2.0]), "logit"), non_negative(torch.tensor([-1.0]), "log_prob")
+    (tensor([0., 2.]), tensor([1.]))
+    """
+    return cam.relu() if score == "logit" else cam.abs()
+
+
+@dataclass
+class Capture:
+    """What :func:`capture` yields; ``features`` holds the layer's last output, ``(N, K, h, w)``."""
+
+    features: Tensor | None = None
+    version: int = 0  # of the features when captured, which an in-place operation raises
+
+
+@contextlib.contextmanager
+def capture(
+    model: nn.Module, layer: str | nn.Module, *, trunk_graph: bool = True, copy: bool = True
+) -> Iterator[Capture]:
+    """Keep the output of ``layer`` during the forward passes inside the ``with`` block.
+
+    Args:
+        model: any module.
+        layer: a submodule, or its dotted name as in ``model.named_modules()``.
+        trunk_graph: False runs everything up to the layer without a graph and makes the features
+            a leaf, which is what explaining a trained model needs, and cheaper.
+        copy: hand the rest of the model a copy, so that an in-place operation behind the layer, an
+            in-place ReLU say, cannot overwrite what was captured. False saves the copy; such an
+            operation is then an error.
+
+    Yields:
+        A :class:`Capture`. Leaving the block, also by an error, removes the hooks and restores the
+        grad mode.
+
+    Raises:
+        ValueError: no such layer, a layer that returns something else than one tensor, or features
+            overwritten in place with ``copy=False``.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 3))
+    >>> with capture(model, "0") as seen:
+    ...     logits = model(torch.ones(1, 1, 3, 3))
+    >>> seen.features.shape
+    torch.Size([1, 2, 1, 1])
+    """
+    module = find_layer(model, layer)
+    seen = Capture()
+
+    def keep(_module: nn.Module, _inputs: tuple[object, ...], output: object) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f"layer must return one tensor, got {type(output).__name__} from {layer!r}"
+            )
+        if not trunk_graph:
+            torch.set_grad_enabled(True)
+        # A frozen trunk leaves no graph either; its head can still be trained by the CAM.
+        with_graph = trunk_graph and output.requires_grad
+        seen.features = output if with_graph else output.detach().requires_grad_()
+        seen.version = seen.features._version
+        return seen.features.clone() if copy else seen.features
+
+    handle = module.register_forward_hook(keep)
+    try:
+        with torch.enable_grad() if trunk_graph else torch.no_grad():
+            yield seen
+    finally:
+        handle.remove()
+    if seen.features is not None and seen.features._version != seen.version:
+        raise ValueError(
+            f"features must not be overwritten behind the layer, got an in-place operation on the "
+            f"output of {layer!r}; set inplace=False there, or capture with copy=True"
+        )
+
+
+def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
+    """Submodule of ``model`` by dotted name, or the given one if it belongs to the model.
+
+    Raises:
+        ValueError: it does not; the message lists the names there are.
+    """
+    modules = dict(model.named_modules())
+    if isinstance(layer, nn.Module):
+        if any(module is layer for module in modules.values()):
+            return layer
+    elif layer in modules:
+        return modules[layer]
+    names = ", ".join(name for name in modules if name)
+    shown = layer if isinstance(layer, str) else type(layer).__name__
+    raise ValueError(f"layer must be a module of the model, got {shown!r}; there are: {names}")
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside the block; every module's own mode is restored after it."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def explain(
+    model: nn.Module,
+    images: Tensor,
+    target: Tensor | None = None,
+    *,
+    layer: str | nn.Module,
+    method: CamMethod = "grad_cam",
+    score: ScoreKind = "logit",
+    create_graph: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Attribution of ``model``'s answer over the cells of ``layer``, in one forward pass.
+
+    Without ``create_graph`` the model is explained as it predicts, in eval mode, and its modes are
+    restored; with it, as it trains, in the mode it is in.
+
+    Args:
+        model: any module that maps ``(N, C, H, W)`` to logits ``(N, classes)``.
+        images: ``(N, C, H, W)``.
+        target: ``(N,)`` classes to explain; None explains the predicted ones.
+        layer: submodule or dotted name whose output is ``(N, K, h, w)``.
+        method: ``grad_cam`` or ``hires_cam``.
+        score: as in :func:`class_scores`.
+        create_graph: keep the map differentiable with respect to the model's weights.
+        generator: for ``score="projection"``.
+
+    Returns:
+        ``(N, h, w)``, non-negative (:func:`non_negative`); on the device of ``images``.
+
+    Raises:
+        ValueError: unknown method or layer, shapes that do not fit, a target outside the classes.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
+    >>> explain(model, torch.rand(5, 1, 4, 4), layer="0").shape
+    torch.Size([5, 2, 2])
+    """
+    if method not in CAM_METHODS:
+        raise ValueError(f"method must be one of {', '.join(CAM_METHODS)}, got {method!r}")
+    mode = contextlib.nullcontext() if create_graph else evaluating(model)
+    with mode, capture(model, layer, trunk_graph=create_graph) as seen:
+        logits = model(images)
+    if seen.features is None:
+        raise ValueError(f"layer must take part in the forward pass, got {layer!r}, which did not run")
+    with torch.enable_grad():
+        target = logits.argmax(1) if target is None else target
+        scores = class_scores(logits, target, kind=score, generator=generator)
+        cam = CAM_METHODS[method](seen.features, scores, create_graph=create_graph)
+    return non_negative(cam, score)

@@ -1,0 +1,187 @@
+"""``params.yaml``, checked: one frozen dataclass for what a task runs with in the chosen profile."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from xblcore import project
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """Everything that decides the runs of one task.
+
+    Attributes:
+        task: name of the task.
+        profile: name of the profile.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        data: which data, ``auto`` or ``original`` (a later task may offer ``stand-in``).
+        data_seed: of the splits and of the decoys.
+        decoy: settings of the decoy, as the task's builder takes them.
+        model: a network of :mod:`xblcore.models`.
+        weights: candidates for the explanation loss, per method.
+        seeds: of the runs reported.
+        sweep_seeds: those of ``seeds`` that try every candidate weight.
+        threads: of PyTorch; part of the configuration, for it decides the last bits.
+        explained_images: of each split, the first so many are explained; all of them are classified.
+        n_train: images to learn from.
+        n_val: images to choose the weight on.
+        n_test: images in each test split.
+        epochs: passes over the training images.
+        ramp_epochs: over which the weight rises from 0.
+        batch_size: images a training step.
+        learning_rate: of Adam.
+    """
+
+    task: str
+    profile: str
+    device: str
+    data: str
+    data_seed: int
+    decoy: dict[str, Any]
+    model: str
+    weights: dict[str, list[float]]
+    seeds: list[int]
+    sweep_seeds: list[int]
+    threads: int
+    explained_images: int
+    n_train: int
+    n_val: int
+    n_test: int
+    epochs: int
+    ramp_epochs: float
+    batch_size: int
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "explained_images", "n_train", "n_val", "n_test", "epochs",
+                     "batch_size", "learning_rate"):  # fmt: skip
+            value = getattr(self, name)
+            if not value > 0:
+                raise ValueError(f"{name} of {self.task} must be above 0, got {value}")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds must be distinct and at least one, got {self.seeds}")
+        if not self.sweep_seeds or not set(self.sweep_seeds) <= set(self.seeds):
+            raise ValueError(f"sweep_seeds must be some of seeds, got {self.sweep_seeds}")
+        for method, weights in self.weights.items():
+            if not weights or any(weight < 0 for weight in weights):
+                raise ValueError(f"weights of {method} must be at least 0 and one, got {weights}")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"device must be auto, cpu or cuda, got {self.device!r}")
+
+    def weights_of(self, method: str) -> list[float]:
+        """Candidate weights of a method.
+
+        Raises:
+            ValueError: params.yaml has none for it.
+        """
+        if method not in self.weights:
+            raise ValueError(
+                f"method must be one of {', '.join(self.weights)}, got {method!r}; "
+                f"give its weights under setup.{self.task}.weights in params.yaml"
+            )
+        return self.weights[method]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The study: the grid, and what each of its tasks runs with."""
+
+    profile: str
+    device: str
+    tasks: list[str]
+    methods: list[str]
+    setup: dict[str, dict[str, Any]]
+    profiles: dict[str, dict[str, Any]]
+
+    def task(self, name: str) -> TaskConfig:
+        """What a task runs with in this profile.
+
+        Raises:
+            ValueError: unknown task or profile, a key that is missing or unknown, a bad value.
+        """
+        known = [task for task in self.setup if task in self.tasks]
+        if name not in known:
+            raise ValueError(
+                f"task must be one of {', '.join(known)}, got {name!r}; the grid is `tasks` and "
+                "`setup` in params.yaml"
+            )
+        if self.profile not in self.profiles:
+            names = ", ".join(self.profiles)
+            raise ValueError(f"profile must be one of {names}, got {self.profile!r}")
+        chosen = self.profiles[self.profile]
+        for part in ("common", name):
+            if part not in chosen:
+                raise ValueError(
+                    f"params.yaml must have profiles.{self.profile}.{part}, got none"
+                )
+        merged = {
+            "task": name,
+            "profile": self.profile,
+            "device": self.device,
+            **self.setup[name],
+            **chosen["common"],
+            **chosen[name],
+        }
+        return from_mapping(TaskConfig, merged, f"params.yaml for {name}")
+
+
+def load(root: Path | None = None) -> Config:
+    """Read ``params.yaml`` of the project.
+
+    Raises:
+        ValueError: not YAML, or a key that is missing or unknown.
+    """
+    path = (root or project.root()) / "params.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"params.yaml must be valid YAML, got: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"params.yaml must be a mapping, got {type(values).__name__}")
+    return from_mapping(Config, values, "params.yaml")
+
+
+def from_mapping(kind: type[T], values: dict[str, Any], where: str) -> T:
+    """A dataclass from a mapping that must have exactly its fields, each of its type.
+
+    Raises:
+        ValueError: a key that is missing or unknown (with the nearest known one), a wrong type.
+    """
+    types = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{where} must not have the key {key!r}{hint}")
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise ValueError(f"{where} must have the key {missing[0]!r}, got none")
+    return kind(**{name: _typed(values[name], types[name], f"{where}: {name}") for name in names})
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """``value`` if it is of the type ``hint``; an int passes for a float."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is list and isinstance(value, list):
+        return [_typed(item, arguments[0], where) for item in value]
+    if origin is dict and isinstance(value, dict):
+        return {key: _typed(item, arguments[1], f"{where}.{key}") for key, item in value.items()}
+    if hint is float and type(value) in (int, float):
+        return float(value)
+    if hint is Any:
+        return value
+    if origin is None and type(value) is hint:
+        return value
+    name = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
+    raise ValueError(f"{where} must be of type {name}, got {value!r}")

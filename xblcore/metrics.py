@@ -1,0 +1,250 @@
+"""Interpretability and behaviour metrics: pure functions, one value per image, NaN where undefined.
+
+In every formula ``M`` is a non-negative CAM ``(N, h, w)``, ``P = M / sum M`` and ``B = M / max M``
+(each image by its own sum and maximum), ``A = (B > threshold)`` the activated cells with
+``threshold`` in [0, 1), ``R`` a bool object mask, ``E`` a bool decoy mask and ``D`` a distance map,
+all ``(N, h, w)``. What is undefined is NaN, never a hit: everything for a dead CAM (no positive
+value), and everything with an empty mask or a NaN distance map. :data:`METRICS` lists them.
+
+All raise ``ValueError`` for shapes that do not fit, a mask that is not boolean, and values that are
+not finite or out of range, naming the first sample where they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+def activation_precision(cam: Tensor, object_mask: Tensor, *, threshold: float = 0.5) -> Tensor:
+    """Share of the activated cells that lie on the object, ``|A R| / |A|`` (Barnett et al. 2021).
+
+    >>> activation_precision(torch.tensor([[[4.0, 3, 1]]]), torch.tensor([[[True, False, True]]]))
+    tensor([0.5000])
+    """
+    active, region, defined = _active(cam, object_mask, "object_mask", threshold)
+    return torch.where(defined, (active & region).sum(1) / active.sum(1), math.nan)
+
+
+def activation_recall(cam: Tensor, object_mask: Tensor, *, threshold: float = 0.5) -> Tensor:
+    """Share of the object that is activated, ``|A R| / |R|`` (Hagos et al. 2022).
+
+    >>> activation_recall(torch.tensor([[[4.0, 3, 1]]]), torch.tensor([[[True, False, True]]]))
+    tensor([0.5000])
+    """
+    active, region, defined = _active(cam, object_mask, "object_mask", threshold)
+    return torch.where(defined, (active & region).sum(1) / region.sum(1), math.nan)
+
+
+def iou(cam: Tensor, object_mask: Tensor, *, threshold: float = 0.5) -> Tensor:
+    """Intersection over union of activation and object, ``|A R| / |A or R|`` (Rao et al. 2023).
+
+    >>> iou(torch.tensor([[[4.0, 3, 1]]]), torch.tensor([[[True, False, True]]]))
+    tensor([0.3333])
+    """
+    active, region, defined = _active(cam, object_mask, "object_mask", threshold)
+    return torch.where(defined, (active & region).sum(1) / (active | region).sum(1), math.nan)
+
+
+def wrong_reason(cam: Tensor, decoy_mask: Tensor, *, threshold: float = 0.5) -> Tensor:
+    """Share of the decoy that is activated, ``|A E| / |E|`` (after Friedrich et al. 2023).
+
+    >>> wrong_reason(torch.tensor([[[4.0, 3, 1]]]), torch.tensor([[[False, True, True]]]))
+    tensor([0.5000])
+    """
+    active, region, defined = _active(cam, decoy_mask, "decoy_mask", threshold)
+    return torch.where(defined, (active & region).sum(1) / region.sum(1), math.nan)
+
+
+def energy_pointing_game(cam: Tensor, object_mask: Tensor) -> Tensor:
+    """Share of the attribution on the object, ``sum P R`` (Wang et al. 2020, Score-CAM).
+
+    >>> energy_pointing_game(torch.tensor([[[3.0, 1]]]), torch.tensor([[[True, False]]]))
+    tensor([0.7500])
+    """
+    relative, region, defined = _checked(cam, object_mask, "object_mask")
+    return torch.where(defined, (relative * region).sum(1) / relative.sum(1), math.nan)
+
+
+def pointing_game(cam: Tensor, object_mask: Tensor, *, tolerance: float = 0.0) -> Tensor:
+    """Whether the CAM's maximum is on the object, ``argmax M in R`` (Zhang et al. 2016).
+
+    Where cells tie for the maximum, the share of them that is: the expected value for one drawn at
+    random. ``tolerance``: a maximum this far from the object, in cells (Euclidean), is a hit too.
+
+    >>> pointing_game(torch.tensor([[[1.0, 4, 4]]]), torch.tensor([[[True, True, False]]]))
+    tensor([0.5000])
+    """
+    if not 0 <= tolerance < math.inf:
+        raise ValueError(f"tolerance must be at least 0 and finite, got {tolerance}")
+    relative, _, defined = _checked(cam, object_mask, "object_mask")
+    peak, near = relative == 1, _dilate(object_mask, tolerance).flatten(1)
+    return torch.where(defined, (peak & near).sum(1) / peak.sum(1), math.nan)
+
+
+def relevance_rank_accuracy(cam: Tensor, object_mask: Tensor) -> Tensor:
+    """Share of the K strongest cells on the object, ``|top_K R| / K, K = |R|`` (Arras et al. 2022).
+
+    Cells that tie for the last of the K places each count by the share of them that gets in: the
+    expected value for a random order (a rectified CAM has many zeros).
+
+    >>> relevance_rank_accuracy(torch.tensor([[[4.0, 3]]]), torch.tensor([[[False, True]]]))
+    tensor([0.])
+    """
+    relative, region, defined = _checked(cam, object_mask, "object_mask")
+    size = region.sum(1, keepdim=True)  # (N, 1)
+    last = relative.sort(1, descending=True).values.gather(1, (size - 1).clamp(min=0))
+    above, tied = relative > last, relative == last
+    chance = (size - above.sum(1, keepdim=True)) / tied.sum(1, keepdim=True)
+    hits = (above & region).sum(1) + chance[:, 0] * (tied & region).sum(1)
+    return torch.where(defined, hits / size[:, 0], math.nan)
+
+
+def attribution_distance(cam: Tensor, distance: Tensor) -> Tensor:
+    """Mean distance of the attribution to the object, ``sum P D`` (after Hagos et al. 2023).
+
+    In the unit of ``distance``; at most ``max D``, which is below 1 for normalised maps.
+
+    >>> attribution_distance(torch.tensor([[[3.0, 1]]]), torch.tensor([[[0.0, 0.5]]]))
+    tensor([0.1250])
+    """
+    relative, alive = _relative(cam)
+    _check(distance, "distance", "numeric", cam.shape)
+    _reject(distance, (distance < 0) | distance.isinf(), "distance must be at least 0 and finite")
+    return torch.where(alive, (relative * distance.flatten(1)).sum(1) / relative.sum(1), math.nan)
+
+
+def distance_focus(cam: Tensor, distance: Tensor) -> Tensor:
+    """How close to the object attribution stays, ``1 - sum P D / max D`` (after Hagos et al. 2023).
+
+    0: all as far from it as the image allows. NaN also where the object fills it (``max D = 0``).
+
+    >>> distance_focus(torch.tensor([[[3.0, 1]]]), torch.tensor([[[0.0, 0.5]]]))
+    tensor([0.7500])
+    """
+    mean = attribution_distance(cam, distance)
+    farthest = distance.flatten(1).amax(1)  # NaN stays NaN
+    return torch.where(farthest > 0, (1 - mean / farthest).clamp(min=0), math.nan)
+
+
+def dead_cam(cam: Tensor) -> Tensor:
+    """1 where the CAM has no positive value, else 0; never NaN.
+
+    >>> dead_cam(torch.tensor([[[0.0, 0.0]], [[0.0, 0.1]]]))
+    tensor([1., 0.])
+    """
+    return (~_relative(cam)[1]).float()
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """1 where the largest of the logits ``(N, C)`` is the label's, else 0; of equal ones the first.
+
+    >>> accuracy(torch.tensor([[1.0, 3], [1, 3]]), torch.tensor([1, 0]))
+    tensor([1., 0.])
+    """
+    _check_logits(logits, "logits")
+    _check(labels, "labels", "numeric", logits.shape[:1])
+    outside = (labels < 0) | (labels >= logits.shape[1]) | (labels != labels.long())
+    _reject(labels, outside, f"labels must be whole numbers in [0, {logits.shape[1]})")
+    return (logits.argmax(1) == labels).float()
+
+
+def decoy_flip_rate(logits: Tensor, swapped_logits: Tensor) -> Tensor:
+    """1 where the prediction changes when only the decoy does, else 0: causal reliance on it.
+
+    >>> decoy_flip_rate(torch.tensor([[1.0, 3], [1, 3]]), torch.tensor([[2.0, 1], [0, 1]]))
+    tensor([1., 0.])
+    """
+    _check_logits(logits, "logits")
+    _check_logits(swapped_logits, "swapped_logits")
+    _check(swapped_logits, "swapped_logits", "numeric", logits.shape)
+    return (logits.argmax(1) != swapped_logits.argmax(1)).float()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a table, a figure and claim C3 need to know of a metric; bounds are [0, 1] for all."""
+
+    function: Callable[..., Tensor]  # returns (N,)
+    needs: tuple[str, ...]  # its positional arguments by name
+    higher_is_better: bool
+    kind: Literal["overlap", "distance", "behaviour", "health"]  # C3: distance against overlap
+    label: str  # for figures
+
+    @property
+    def summary(self) -> str:
+        """One line: what it is, formula, source."""
+        return (self.function.__doc__ or "").partition("\n")[0]
+
+
+_OBJECT, _DECOY, _DISTANCE = ("cam", "object_mask"), ("cam", "decoy_mask"), ("cam", "distance")
+_METRICS = (
+    Metric(activation_precision, _OBJECT, True, "overlap", "Activation precision"),
+    Metric(activation_recall, _OBJECT, True, "overlap", "Activation recall"),
+    Metric(iou, _OBJECT, True, "overlap", "IoU"),
+    Metric(wrong_reason, _DECOY, False, "overlap", "Wrong reason"),
+    Metric(energy_pointing_game, _OBJECT, True, "overlap", "Energy pointing game"),
+    Metric(pointing_game, _OBJECT, True, "overlap", "Pointing game"),
+    Metric(relevance_rank_accuracy, _OBJECT, True, "overlap", "Relevance rank accuracy"),
+    Metric(attribution_distance, _DISTANCE, False, "distance", "Attribution distance"),
+    Metric(distance_focus, _DISTANCE, True, "distance", "Distance focus"),
+    Metric(dead_cam, ("cam",), False, "health", "Dead CAM"),
+    Metric(accuracy, ("logits", "labels"), True, "behaviour", "Accuracy"),
+    Metric(decoy_flip_rate, ("logits", "swapped_logits"), False, "behaviour", "Decoy flip rate"),
+)
+METRICS: dict[str, Metric] = {metric.function.__name__: metric for metric in _METRICS}
+
+
+def _checked(cam: Tensor, mask: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor]:
+    """``B`` and the mask, each (N, h w), and where the two allow a value, (N,)."""
+    relative, alive = _relative(cam)
+    _check(mask, name, "boolean", cam.shape)
+    return relative, mask.flatten(1), mask.flatten(1).any(1) & alive
+
+
+def _active(cam: Tensor, mask: Tensor, name: str, threshold: float) -> tuple[Tensor, ...]:
+    if not 0 <= threshold < 1:
+        raise ValueError(f"threshold must be in [0, 1), a fraction of the maximum, got {threshold}")
+    relative, region, defined = _checked(cam, mask, name)
+    return relative > threshold, region, defined
+
+
+def _relative(cam: Tensor) -> tuple[Tensor, Tensor]:
+    """``B`` (N, h w), exactly 1 at the peak, and where the CAM is alive, (N,)."""
+    if cam.ndim != 3 or 0 in cam.shape[1:] or not cam.is_floating_point():
+        raise ValueError(f"cam must be floating (N, h, w), got {cam.dtype} {tuple(cam.shape)}")
+    _reject(cam, ~((cam >= 0) & cam.isfinite()), "cam must be at least 0 and finite")
+    cam = cam.to(torch.promote_types(cam.dtype, torch.float32)).flatten(1)  # sums need 32 bits
+    peak = cam.amax(1)
+    return cam / torch.where(peak > 0, peak, 1)[:, None], peak > 0
+
+
+def _dilate(mask: Tensor, radius: float) -> Tensor:
+    reach = min(int(radius), max(mask.shape[1:]))  # a disc beyond the grid changes nothing
+    offset = torch.arange(-reach, reach + 1, device=mask.device)
+    disc = (offset[:, None].square() + offset.square() <= radius**2).float()
+    near = torch.nn.functional.conv2d(mask[:, None].float(), disc[None, None], padding=reach)
+    return near[:, 0] > 0.5
+
+
+def _check(values: Tensor, name: str, kind: str, shape: torch.Size) -> None:
+    if values.shape != shape or (values.dtype == torch.bool) != (kind == "boolean"):
+        got = f"{values.dtype} {tuple(values.shape)}"
+        raise ValueError(f"{name} must be {kind} of shape {tuple(shape)}, got {got}")
+
+
+def _check_logits(logits: Tensor, name: str) -> None:
+    if logits.ndim != 2 or logits.shape[1] < 1:
+        raise ValueError(f"{name} must be (N, C), got shape {tuple(logits.shape)}")
+    _reject(logits, ~logits.isfinite(), f"{name} must be finite")
+
+
+def _reject(values: Tensor, wrong: Tensor, rule: str) -> None:
+    if wrong.any():
+        first = tuple(wrong.nonzero()[0].tolist())
+        raise ValueError(f"{rule}, got {values[first].item():.6g} in sample {first[0]}")

@@ -1,0 +1,101 @@
+"""What the pipeline asks of DVC: run a command that can be ended whole, and name stages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from xblcore.pipeline import lifeline
+
+SIDE_BY_SIDE = "train"  # the stages of this name, a matrix, do not need each other
+
+
+@dataclass
+class Dvc:
+    """One running ``dvc`` command, in a process group of its own so that it can be ended whole."""
+
+    root: Path
+    arguments: Sequence[str]
+    log: Path | None = None
+    process: subprocess.Popen[bytes] = field(init=False)
+    begun: float = field(init=False, default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        environment = dict(os.environ)
+        # Stages call ``python``: it must be this one, also when the environment is not activated.
+        environment["PATH"] = os.pathsep.join(
+            [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
+        )
+        environment[lifeline.ENDS_WITH] = str(os.getpid())
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(self.log.open("wb")) if self.log else None
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "dvc", "--wait-for-lock", *self.arguments],
+                cwd=self.root,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                start_new_session=True,
+            )
+
+    @property
+    def age(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.begun
+
+    def wait(self) -> int:
+        """Exit code; an exception that arrives meanwhile ends the command."""
+        try:
+            return self.process.wait()
+        finally:
+            self.stop()
+
+    def stop(self, patience: float = 10.0) -> None:
+        """End the command and all that it started, as Ctrl-C would, or by force."""
+        if self.process.poll() is not None:
+            return
+        os.killpg(self.process.pid, signal.SIGINT)
+        try:
+            self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            lifeline.kill_descendants(psutil.Process(self.process.pid))
+            self.process.kill()
+            self.process.wait()
+
+
+def stages(root: Path) -> tuple[list[str], list[str]]:
+    """Names of the stages to run first, in series, and of those that may run side by side.
+
+    A training stage that needs another is in neither; the plain ``dvc repro`` at the end runs it.
+
+    Args:
+        root: project folder.
+    """
+    from dvc.repo import Repo  # here, since it takes a second in which the parent may end
+
+    with Repo(str(root)) as repo:
+        train = {s for s in repo.index.stages if s.addressing.split("@")[0] == SIDE_BY_SIDE}
+        needs = {s: {*repo.stage.collect(s.addressing, with_deps=True)} - {s} for s in train}
+        free = {s for s in train if not needs[s] & train}
+        first = set().union(*(needs[s] for s in free))
+    return sorted(s.addressing for s in first), sorted(s.addressing for s in free)
+
+
+def changed(root: Path, names: Sequence[str]) -> list[str]:
+    """Those of the stages ``names`` that DVC would run, in the given order."""
+    from dvc.repo import Repo
+
+    if not names:  # no targets would mean all of them
+        return []
+    with Repo(str(root)) as repo:
+        status = repo.status(targets=list(names))
+    return [name for name in names if name in status]

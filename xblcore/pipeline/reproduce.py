@@ -1,0 +1,168 @@
+"""Rerun what changed, the training stages side by side; what ``make reproduce`` calls.
+
+    python -m xblcore.pipeline.reproduce [--jobs N]
+
+``dvc repro`` is serial. So: what the training stages need, one after the other; the training stages
+as several ``dvc repro -s STAGE`` at a time; the rest by one plain ``dvc repro``. The output of a
+stage that runs beside others goes to ``build/logs/<stage>.log``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from xblcore import project
+from xblcore.pipeline import lifeline
+from xblcore.pipeline.dvc_command import Dvc, changed, stages
+
+POLL_SECONDS = 0.1
+LOG_TAIL = 30
+# Goes back over the line that tells a person how far it is; a log gets no such line.
+CLEAR = "\r\x1b[K" if sys.stdout.isatty() else ""
+
+
+class ReproductionError(RuntimeError):
+    """The paper was not reproduced; the message tells which stage stopped."""
+
+
+def run_side_by_side(root: Path, names: Sequence[str], jobs: int) -> None:
+    """Run independent stages, ``jobs`` at a time, the next one as soon as one is done.
+
+    Raises:
+        ReproductionError: one failed; those beside it were ended.
+    """
+    logs = root / "build" / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    waiting, running = deque(names), dict[str, Dvc]()
+    took: list[float] = []
+    begun = time.monotonic()
+
+    def progress() -> str:
+        text = f"stage {len(took)} of {len(names)} done, {clock(time.monotonic() - begun)} so far"
+        if took:
+            left = remaining(took, [command.age for command in running.values()], len(waiting))
+            text += f", about {clock(left / jobs)} left"
+        return text
+
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                name = waiting.popleft()
+                log = logs / f"{project.file_name(name)}.log"
+                running[name] = Dvc(root, ["repro", "-s", name], log)
+            time.sleep(POLL_SECONDS)
+            for name, command in list(running.items()):
+                code = command.process.poll()
+                if code:
+                    raise ReproductionError(f"{_tail(command.log)}\nstage {name} failed")
+                if code == 0:
+                    took.append(running.pop(name).age)
+                    print(f"{CLEAR}{name} took {clock(took[-1])}; {progress()}", flush=True)
+            if CLEAR:
+                print(f"{CLEAR}{progress()}: {', '.join(running)}", end="", flush=True)
+    finally:
+        print(end=CLEAR, flush=True)
+        for command in running.values():
+            command.stop()
+
+
+def remaining(took: Sequence[float], ages: Sequence[float], waiting: int) -> float:
+    """Seconds of work left: every stage is expected to take the mean of those done.
+
+    Args:
+        took: seconds of each finished stage, at least one.
+        ages: seconds since the start of each running one.
+        waiting: number of stages not begun.
+
+    >>> remaining([10.0, 20.0], [5.0, 30.0], 2)
+    40.0
+    """
+    mean = sum(took) / len(took)
+    return mean * waiting + sum(max(mean - age, 0.0) for age in ages)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds.
+
+    >>> clock(125.2)
+    '2:05'
+    """
+    return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
+
+
+def _tail(log: Path | None) -> str:
+    lines = log.read_text(errors="replace").replace("\r", "\n").splitlines() if log else []
+    return "\n".join(lines[-LOG_TAIL:])
+
+
+def reproduce(root: Path, jobs: int) -> None:
+    """Bring everything up to date.
+
+    Args:
+        root: project folder.
+        jobs: training stages to run at a time.
+
+    Raises:
+        ReproductionError: a stage failed, or DVC does not find its results in order afterwards.
+    """
+    if Dvc(root, ["status", "-q"]).wait() == 0:
+        print("Everything is up to date.")
+        return
+    first, train = stages(root)
+    if first and Dvc(root, ["repro", *first]).wait():
+        raise ReproductionError(
+            "a stage that training needs failed; its name is in DVC's last line"
+        )
+    train = changed(root, train)  # known only now
+    if train:
+        print(f"{len(train)} training stages, {jobs} at a time; output in build/logs/", flush=True)
+        run_side_by_side(root, train, jobs)
+    if Dvc(root, ["repro"]).wait():
+        raise ReproductionError("a stage failed; its name is in DVC's last line")
+    if Dvc(root, ["status", "-q"]).wait():
+        Dvc(root, ["status"]).wait()
+        free = shutil.disk_usage(root).free / 2**30
+        raise ReproductionError(
+            "DVC reported success, yet its results above are not in order. Most often the disk was "
+            f"full ({free:.1f} GiB are free now): make room and run this again"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    lifeline.end_with_starters()
+    lifeline.unwind_on_signals(kill=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m xblcore.pipeline.reproduce", description="Rerun what changed."
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=min(2, os.cpu_count() or 1),
+        help="training stages at a time (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    if options.jobs < 1:
+        parser.error(f"--jobs must be at least 1, got {options.jobs}")
+    root = project.root()
+    begun = time.time()
+    try:
+        reproduce(root, options.jobs)
+    except ReproductionError as error:
+        print(f"\n{error}", file=sys.stderr)
+        for path in sorted(root.glob("results/failed/*.ipynb")):
+            if path.stat().st_mtime >= begun:
+                print(f"failed notebook: {path}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -168,7 +168,7 @@ def test_the_end_of_dvc_is_the_end_of_all_and_there_is_one_writer(
     assert not gone(kernel)
 
     dvc.kill()
-    assert until(lambda: gone(wrapper) and gone(kernel), seconds=3)
+    assert until(lambda: gone(wrapper) and gone(kernel), seconds=5)
     assert not list(folder.glob("out*"))  # the wrapper cleaned up
     with project.only_writer(folder / "out.ipynb", wait=0):
         pass
@@ -178,7 +178,7 @@ def test_the_kernel_ends_with_a_killed_wrapper_and_with_a_stopped_one(
     folder: Path, start: Start, until: Until, pid_in: PidIn, gone: Gone
 ) -> None:
     source = author(folder / "endless.ipynb", *ENDLESS)
-    for number, seconds in ((signal.SIGKILL, 3.0), (signal.SIGTERM, 3.0)):
+    for number, seconds in ((signal.SIGKILL, 5.0), (signal.SIGTERM, 5.0)):
         wrapper = start(*COMMAND, source, "out.ipynb")
         kernel = pid_in(folder / "kernel.pid")
         os.kill(wrapper.pid, number)

@@ -8,12 +8,17 @@ back to the features of the explained layer, never through the trunk below it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from xblcore.capture import capture, evaluating
+
+__all__ = [
+    "CAM_METHODS", "CamMethod", "ScoreKind",
+    "capture", "class_scores", "explain", "grad_cam", "hires_cam", "non_negative",
+]  # fmt: skip
 
 CamMethod = Literal["grad_cam", "hires_cam"]
 ScoreKind = Literal["logit", "log_prob", "projection"]
@@ -82,7 +87,7 @@ def _checked_target(logits: Tensor, target: Tensor | None) -> Tensor:
 
 
 def grad_cam(features: Tensor, scores: Tensor, *, create_graph: bool = False) -> Tensor:
-    """Grad-CAM before its ReLU: ``M = sum_k mean_uv(G_k) * A_k`` with ``G = d scores / d features``.
+    """Grad-CAM before its ReLU: ``M = sum_k mean_uv(G_k) A_k`` with ``G = d scores / d features``.
 
     Source: Selvaraju et al. 2017, "Grad-CAM", eqs. 1 and 2.
 
@@ -171,105 +176,11 @@ def non_negative(cam: Tensor, score: ScoreKind) -> Tensor:
     Returns:
         The same shape, all values at least 0.
 
-    >>> non_negative(torch.tensor([-1.0, 2.0]), "logit"), non_negative(torch.tensor([-1.0]), "log_prob")
-    (tensor([0., 2.]), tensor([1.]))
+    >>> cam = torch.tensor([-1.0, 2.0])
+    >>> non_negative(cam, "logit"), non_negative(cam, "log_prob")
+    (tensor([0., 2.]), tensor([1., 2.]))
     """
     return cam.relu() if score == "logit" else cam.abs()
-
-
-@dataclass
-class Capture:
-    """What :func:`capture` yields; ``features`` holds the layer's last output, ``(N, K, h, w)``."""
-
-    features: Tensor | None = None
-    version: int = 0  # of the features when captured, which an in-place operation raises
-
-
-@contextlib.contextmanager
-def capture(
-    model: nn.Module, layer: str | nn.Module, *, trunk_graph: bool = True, copy: bool = True
-) -> Iterator[Capture]:
-    """Keep the output of ``layer`` during the forward passes inside the ``with`` block.
-
-    Args:
-        model: any module.
-        layer: a submodule, or its dotted name as in ``model.named_modules()``.
-        trunk_graph: False runs everything up to the layer without a graph and makes the features
-            a leaf, which is what explaining a trained model needs, and cheaper.
-        copy: hand the rest of the model a copy, so that an in-place operation behind the layer, an
-            in-place ReLU say, cannot overwrite what was captured. False saves the copy; such an
-            operation is then an error.
-
-    Yields:
-        A :class:`Capture`. Leaving the block, also by an error, removes the hooks and restores the
-        grad mode.
-
-    Raises:
-        ValueError: no such layer, a layer that returns something else than one tensor, or features
-            overwritten in place with ``copy=False``.
-
-    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 3))
-    >>> with capture(model, "0") as seen:
-    ...     logits = model(torch.ones(1, 1, 3, 3))
-    >>> seen.features.shape
-    torch.Size([1, 2, 1, 1])
-    """
-    module = find_layer(model, layer)
-    seen = Capture()
-
-    def keep(_module: nn.Module, _inputs: tuple[object, ...], output: object) -> Tensor:
-        if not isinstance(output, Tensor):
-            raise ValueError(
-                f"layer must return one tensor, got {type(output).__name__} from {layer!r}"
-            )
-        if not trunk_graph:
-            torch.set_grad_enabled(True)
-        # A frozen trunk leaves no graph either; its head can still be trained by the CAM.
-        with_graph = trunk_graph and output.requires_grad
-        seen.features = output if with_graph else output.detach().requires_grad_()
-        seen.version = seen.features._version
-        return seen.features.clone() if copy else seen.features
-
-    handle = module.register_forward_hook(keep)
-    try:
-        with torch.enable_grad() if trunk_graph else torch.no_grad():
-            yield seen
-    finally:
-        handle.remove()
-    if seen.features is not None and seen.features._version != seen.version:
-        raise ValueError(
-            f"features must not be overwritten behind the layer, got an in-place operation on the "
-            f"output of {layer!r}; set inplace=False there, or capture with copy=True"
-        )
-
-
-def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
-    """Submodule of ``model`` by dotted name, or the given one if it belongs to the model.
-
-    Raises:
-        ValueError: it does not; the message lists the names there are.
-    """
-    modules = dict(model.named_modules())
-    if isinstance(layer, nn.Module):
-        if any(module is layer for module in modules.values()):
-            return layer
-    elif layer in modules:
-        return modules[layer]
-    names = ", ".join(name for name in modules if name)
-    shown = layer if isinstance(layer, str) else type(layer).__name__
-    raise ValueError(f"layer must be a module of the model, got {shown!r}; there are: {names}")
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside the block; every module's own mode is restored after it."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def explain(
@@ -314,9 +225,11 @@ def explain(
     with mode, capture(model, layer, trunk_graph=create_graph) as seen:
         logits = model(images)
     if seen.features is None:
-        raise ValueError(f"layer must take part in the forward pass, got {layer!r}, which did not run")
+        raise ValueError(
+            f"layer must take part in the forward pass, got {layer!r}, which did not run"
+        )
     with torch.enable_grad():
         target = logits.argmax(1) if target is None else target
         scores = class_scores(logits, target, kind=score, generator=generator)
         cam = CAM_METHODS[method](seen.features, scores, create_graph=create_graph)
-    return non_negative(cam, score)
+        return non_negative(cam, score)

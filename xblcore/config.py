@@ -1,4 +1,4 @@
-"""``params.yaml``, checked: one frozen dataclass for what a task runs with in the chosen profile."""
+"""``params.yaml``, checked: a frozen dataclass of what a task runs with in the chosen profile."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TaskConfig:
         seeds: of the runs reported.
         sweep_seeds: those of ``seeds`` that try every candidate weight.
         threads: of PyTorch; part of the configuration, for it decides the last bits.
-        explained_images: of each split, the first so many are explained; all of them are classified.
+        explained_images: of each split, the first so many are explained; all are classified.
         n_train: images to learn from.
         n_val: images to choose the weight on.
         n_test: images in each test split.
@@ -68,13 +68,19 @@ class TaskConfig:
             value = getattr(self, name)
             if not value > 0:
                 raise ValueError(f"{name} of {self.task} must be above 0, got {value}")
+        if not self.ramp_epochs >= 0:
+            raise ValueError(
+                f"ramp_epochs of {self.task} must be at least 0, got {self.ramp_epochs}"
+            )
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds must be distinct and at least one, got {self.seeds}")
         if not self.sweep_seeds or not set(self.sweep_seeds) <= set(self.seeds):
             raise ValueError(f"sweep_seeds must be some of seeds, got {self.sweep_seeds}")
         for method, weights in self.weights.items():
-            if not weights or any(weight < 0 for weight in weights):
-                raise ValueError(f"weights of {method} must be at least 0 and one, got {weights}")
+            if not weights or not all(weight >= 0 for weight in weights):
+                raise ValueError(
+                    f"weights of {method} must be one or more, each at least 0, got {weights}"
+                )
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"device must be auto, cpu or cuda, got {self.device!r}")
 
@@ -121,9 +127,7 @@ class Config:
         chosen = self.profiles[self.profile]
         for part in ("common", name):
             if part not in chosen:
-                raise ValueError(
-                    f"params.yaml must have profiles.{self.profile}.{part}, got none"
-                )
+                raise ValueError(f"params.yaml must have profiles.{self.profile}.{part}, got none")
         merged = {
             "task": name,
             "profile": self.profile,

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from xblcore import metrics
-from xblcore.cam import CamMethod, ScoreKind, evaluating, explain
+from xblcore.cam import CamMethod, ScoreKind, explain
+from xblcore.capture import evaluating
 
 BATCH = 500  # images at a time; bounds the memory, changes no number
 

@@ -26,8 +26,8 @@ def xbl_d(
     """Distance-aware explanation loss: attribution, weighted by how far from the object it falls.
 
     ``sum_uv P * D`` ("share", ``normalise=True``), in [0, 1]: the mean distance of the attribution.
-    ``sum_uv M+ * D`` ("mass"), at least 0: also falls when the attribution off the object shrinks as
-    a whole, and its gradient does not vanish where most of the attribution is far away.
+    ``sum_uv M+ * D`` ("mass"), at least 0: also falls when the attribution off the object shrinks
+    as a whole, and its gradient does not vanish where most of the attribution is far away.
     Source: Hagos et al. 2023 (arXiv 2309.05548), the penalty by distance; share and mass are this
     compendium's differentiable forms of it.
 

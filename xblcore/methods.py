@@ -89,7 +89,7 @@ class Method:
         label: name in figures.
         summary: one line on what it does and when to use it.
         source: citation.
-        penalty: explanation loss of a batch, a scalar; None trains on the classification loss alone.
+        penalty: explanation loss of a batch, a scalar; None: classification loss alone.
         needs: what an annotator must supply, and whether gradients reach the images.
         default_weight: of the penalty beside the cross-entropy; 0 without a penalty.
         ce_weight: of the cross-entropy.
@@ -170,7 +170,7 @@ METHODS: dict[str, Method] = {
         Method(
             name="xbl_overlap",
             label="XBL-overlap",
-            summary="XBL-D with the overlap with the decoy in place of the distance, all else equal: "
+            summary="XBL-D with overlap with the decoy in place of distance, all else equal: "
             "the control that isolates what distance adds.",
             source="this compendium, a control",
             penalty=_xbl_overlap,

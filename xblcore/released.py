@@ -1,8 +1,9 @@
 """The arithmetic of the authors' released scripts, reproduced as it stands.
 
 Read from the public TensorFlow code of Hagos et al. (github.com/Msgun/XBL-D): the training loss is
-``2.7 * CE + 0.1 * mean d``. Here ``d`` is rebuilt step by step so that it can be studied. It is made of
-*indices*, and an index has no derivative: ``d`` changes the value of the loss and never a weight.
+``2.7 * CE + 0.1 * mean d``. Here ``d`` is rebuilt step by step so that it can be studied. It is
+made of *indices*, and an index has no derivative: ``d`` changes the value of the loss and never a
+weight.
 This is a statement about the released code alone, not about the paper's results.
 """
 
@@ -58,8 +59,8 @@ def index_distance(cam: Tensor, decoy_mask: Tensor, object_mask: Tensor) -> Tens
     """The released ``d``: half the summed flat distances of the overlap's two ends to the object.
 
     The ends are the first and the last flat index at which ``relu(cam) * decoy_mask > 0``; each
-    distance is to the nearest index of :func:`object_edges`, in cells *along the flattened grid*: on
-    14x14, vertical neighbours are 14 apart, and a row's end and the next row's start are 1 apart.
+    distance is to the nearest index of :func:`object_edges`, in cells *along the flattened grid*:
+    on 14x14, vertical neighbours are 14 apart, a row's end and the next row's start 1.
 
     Args:
         cam: ``(N, h, w)``, signed.
@@ -76,9 +77,7 @@ def index_distance(cam: Tensor, decoy_mask: Tensor, object_mask: Tensor) -> Tens
     """
     for name, mask in (("decoy_mask", decoy_mask), ("object_mask", object_mask)):
         if mask.shape != cam.shape:
-            raise ValueError(
-                f"{name} must have shape {tuple(cam.shape)}, got {tuple(mask.shape)}"
-            )
+            raise ValueError(f"{name} must have shape {tuple(cam.shape)}, got {tuple(mask.shape)}")
     cells = cam[0].numel()
     index = torch.arange(cells, device=cam.device, dtype=cam.dtype)
     overlap = ((cam.relu() * decoy_mask) > 0).flatten(1)  # (N, h * w)

@@ -40,4 +40,5 @@ def choose_weight(runs: pd.DataFrame) -> float:
     >>> choose_weight(runs)
     3.0
     """
-    return float(validation_score(runs).idxmax())
+    score = validation_score(runs)
+    return float(score.index[int(score.to_numpy().argmax())])

@@ -1,156 +1,40 @@
 """The study's runs: every candidate weight and seed of one method on one task, resumable.
 
 :func:`run` is one run from weights drawn to metrics measured; :func:`train_method` is all runs of a
-task x method. A finished run is kept under ``build/checkpoints`` until the stage's results are
-written, so that a killed stage goes on where it was.
+task x method, and :func:`save` writes what the later stages read.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
+import functools
 import json
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from xblcore import config, datasets, distance, methods, models, project, selection
+from xblcore import checkpoints, config, methods, models, project, selection
+from xblcore.checkpoints import Run
 from xblcore.config import TaskConfig
-from xblcore.evaluate import EXPLAINERS, Explainer, Marked, Measurement, attributions, measure
+from xblcore.evaluate import EXPLAINERS, Marked, attributions, measure, predict
 from xblcore.manifest import environment
-from xblcore.methods import Annotations, Method
-from xblcore.train import EpochLog, TrainConfig, TrainingSet, fit
+from xblcore.methods import Method
+from xblcore.prepare import TaskData, device_of, load_data
+from xblcore.train import EpochLog, TrainConfig, fit
 
-GALLERY = 8  # images of test_decoy whose CAMs are kept for the figures
 WATCHED = EXPLAINERS[1]  # the explainer shown over training
 
-# A finished run is taken up again only if none of these has changed since.
-DECIDING = ("cam", "distance", "losses", "released", "methods", "models", "train", "evaluate",
-            "metrics", "study")  # fmt: skip
 
-
-@dataclass(frozen=True)
-class TaskData:
-    """All splits of a task as tensors, and the network's input and output sizes."""
-
-    training: dict[str, TrainingSet]
-    evaluation: dict[str, Marked]
-    swapped: dict[str, Tensor]
-    gallery: Marked
-    channels: int
-    classes: int
-    size: int
-    kind: str
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished run."""
-
-    weight: float
-    seed: int
-    measurements: list[Measurement]
-    history: list[EpochLog]
-    gallery: dict[str, Tensor]
-    over_training: Tensor
-    state: dict[str, Tensor]
-    seconds: float
-
-
-def device_of(settings: TaskConfig) -> torch.device:
-    """The device that ``auto`` comes to, or the one named.
-
-    Raises:
-        ValueError: ``cuda`` where there is none.
-    """
-    available = torch.cuda.is_available()
-    if settings.device == "cuda" and not available:
-        raise ValueError("device must be one that is there, got 'cuda'; set device: cpu")
-    return torch.device("cuda" if available and settings.device != "cpu" else "cpu")
-
-
-def load_data(settings: TaskConfig, *, root: Path | None = None) -> TaskData:
-    """Every split of a task, its annotations brought to the network's CAM grid.
-
-    Args:
-        settings: of the task.
-        root: folder of the built tasks; None: the project's.
-
-    Raises:
-        FileNotFoundError, ValueError: as :func:`xblcore.datasets.load`.
-    """
-    manifest = datasets.manifest(settings.task, root=root)
-    splits = {
-        name: datasets.load(settings.task, split=name, root=root) for name in datasets.SPLITS
-    }
-    images = splits["train"].images
-    classes = len(manifest["classes"])
-    model = models.build(
-        settings.model, channels=images.shape[1], classes=classes, size=images.shape[2], seed=0
-    )
-    grid = models.grid_size(model, torch.from_numpy(images[:1]))
-    device = device_of(settings)
-    marked = {name: _marked(split, grid, device) for name, split in splits.items()}
-    training = {
-        name: TrainingSet(
-            marked[name].images,
-            marked[name].labels,
-            Annotations(
-                marked[name].object_mask,
-                marked[name].decoy_mask,
-                marked[name].distance,
-                torch.from_numpy(splits[name].decoy_mask).to(device),
-            ),
-        )
-        for name in ("train", "train_clean")
-    }
-    return TaskData(
-        training=training,
-        evaluation={n: marked[n] for n in ("val", "val_swapped", "test_decoy", "test_clean")},
-        swapped={n: marked[f"{n}_swapped"].images for n in ("val", "test_decoy")},
-        gallery=_one_of_each_class(marked["test_decoy"], GALLERY),
-        channels=images.shape[1],
-        classes=classes,
-        size=images.shape[2],
-        kind=manifest["data"],
-        fingerprint=_digest(manifest["files"]),
-    )
-
-
-def _marked(split: datasets.Split, grid: tuple[int, int], device: torch.device) -> Marked:
-    object_mask = distance.to_grid(split.object_mask, grid)
-    return Marked(
-        torch.from_numpy(split.images).to(device),
-        torch.from_numpy(split.labels).to(device),
-        torch.from_numpy(object_mask).to(device),
-        torch.from_numpy(distance.to_grid(split.decoy_mask, grid)).to(device),
-        torch.from_numpy(distance.distance_map(object_mask)).to(device),
-    )
-
-
-def _one_of_each_class(marked: Marked, count: int) -> Marked:
-    """The first image of each class, in the order of the classes, at most ``count`` of them."""
-    labels = marked.labels.tolist()
-    index = torch.tensor([labels.index(label) for label in sorted(set(labels))][:count])
-    return Marked(*(getattr(marked, f.name)[index] for f in dataclasses.fields(Marked)))
-
-
-def run(
-    data: TaskData, settings: TaskConfig, method: Method, *, weight: float, seed: int
-) -> Run:
+def run(data: TaskData, settings: TaskConfig, method: Method, *, weight: float, seed: int) -> Run:
     """Train one network and measure it.
 
     Args:
-        data: from :func:`load_data` with the same settings.
+        data: from :func:`xblcore.prepare.load_data` with the same settings.
         settings: of the task.
         method: how to train.
         weight: of the explanation loss.
@@ -158,19 +42,20 @@ def run(
     """
     torch.set_num_threads(settings.threads)
     started = time.perf_counter()
-    model = models.build(
-        settings.model, channels=data.channels, classes=data.classes, size=data.size, seed=seed
-    ).to(data.gallery.images.device)
-    watched: list[Tensor] = []
+    model = new_model(settings, data, seed=seed)
+    images, watched = data.gallery.images, list[Tensor]()
+
+    def watch(_log: EpochLog) -> None:
+        watched.append(attributions(model, images, WATCHED, layer=model.cam_layer).cpu())
+
     history = fit(
         model,
         data.training[method.train_split],
         method,
         train_config(settings, weight=weight, seed=seed),
         layer=model.cam_layer,
-        on_epoch=lambda _log: watched.append(_gallery_cam(model, data, WATCHED)),
+        on_epoch=watch,
     )
-    model.eval()
     measurements = measure(
         model,
         data.evaluation,
@@ -183,11 +68,18 @@ def run(
         seed=seed,
         measurements=measurements,
         history=history,
-        gallery={e.name: _gallery_cam(model, data, e) for e in EXPLAINERS},
         over_training=torch.stack(watched),
         state={name: value.cpu() for name, value in model.state_dict().items()},
         seconds=time.perf_counter() - started,
     )
+
+
+def new_model(settings: TaskConfig, data: TaskData, *, seed: int) -> models.SplitNet:
+    """The task's network with weights drawn from ``seed``, on the data's device."""
+    model = models.build(
+        settings.model, channels=data.channels, classes=data.classes, size=data.size, seed=seed
+    )
+    return model.to(data.gallery.images.device)
 
 
 def train_config(settings: TaskConfig, *, weight: float, seed: int) -> TrainConfig:
@@ -202,57 +94,61 @@ def train_config(settings: TaskConfig, *, weight: float, seed: int) -> TrainConf
     )
 
 
-def _gallery_cam(model: models.SplitNet, data: TaskData, explainer: Explainer) -> Tensor:
-    return attributions(model, data.gallery.images, explainer, layer=model.cam_layer).cpu()
-
-
 @dataclass(frozen=True)
 class MethodRuns:
-    """All runs of one task x method, and the weight that the rule chose among them."""
+    """All runs of one task x method, and the weight that the rule chose among them.
+
+    Attributes:
+        settings: of the task.
+        method: how the networks were trained.
+        data: ``original`` or ``stand-in``.
+        gallery: the images that were watched.
+        weight: the chosen one.
+        runs: all of them.
+    """
 
     settings: TaskConfig
     method: Method
     data: str
+    gallery: Marked
     weight: float
     runs: list[Run]
 
     @property
+    def ordered(self) -> list[Run]:
+        """All runs by weight and seed."""
+        return sorted(self.runs, key=lambda run: (run.weight, run.seed))
+
+    @property
     def chosen(self) -> list[Run]:
         """The runs with the chosen weight, by seed."""
-        return sorted((r for r in self.runs if r.weight == self.weight), key=lambda r: r.seed)
+        return [run for run in self.ordered if run.weight == self.weight]
 
     def table(self) -> pd.DataFrame:
         """Tidy, one row a run x split x explainer x metric, in a fixed order."""
-        rows = [
-            {
-                "task": self.settings.task,
-                "data": self.data,
-                "method": self.method.name,
-                "weight": run.weight,
-                "chosen": run.weight == self.weight,
-                "seed": run.seed,
-                **asdict(measurement),
-            }
-            for run in sorted(self.runs, key=lambda r: (r.weight, r.seed))
+        task = {"task": self.settings.task, "data": self.data, "method": self.method.name}
+        return pd.DataFrame(
+            {**task, **self._keys(run), **asdict(measurement)}
+            for run in self.ordered
             for measurement in run.measurements
-        ]
-        return pd.DataFrame(rows)
+        )
 
     def history(self) -> pd.DataFrame:
         """One row an epoch of every run."""
         return pd.DataFrame(
-            {"weight": run.weight, "chosen": run.weight == self.weight, "seed": run.seed,
-             **asdict(log)}
-            for run in sorted(self.runs, key=lambda r: (r.weight, r.seed))
-            for log in run.history
-        )  # fmt: skip
+            {**self._keys(run), **asdict(log)} for run in self.ordered for log in run.history
+        )
+
+    def _keys(self, run: Run) -> dict[str, object]:
+        return {"weight": run.weight, "chosen": run.weight == self.weight, "seed": run.seed}
 
 
 def train_method(task: str, method_name: str, *, root: Path | None = None) -> MethodRuns:
     """All runs of a task x method in the profile of ``params.yaml``.
 
     Every candidate weight is tried with the sweep's seeds; the weight that
-    :func:`xblcore.selection.choose_weight` picks is run with the others too.
+    :func:`xblcore.selection.choose_weight` picks is run with the others too. Finished runs are kept
+    as checkpoints until :func:`save`, and a second call takes them up.
 
     Args:
         task: a task of the grid.
@@ -268,40 +164,36 @@ def train_method(task: str, method_name: str, *, root: Path | None = None) -> Me
     candidates = sorted(settings.weights_of(method_name))
     torch.set_num_threads(settings.threads)
     data = load_data(settings, root=root / "data" / "decoy")
-    done: list[Run] = []
     rest = [seed for seed in settings.seeds if seed not in settings.sweep_seeds]
+    done: list[Run] = []
+    collect = functools.partial(MethodRuns, settings, method, data.kind, data.gallery, runs=done)
     total = len(candidates) * len(settings.sweep_seeds) + len(rest)
     with tqdm(total=total, desc=f"{task} {method_name}", unit="run") as bar:
-        for weight in candidates:
-            for seed in settings.sweep_seeds:
-                done.append(_run_once(data, settings, method, weight, seed, root))
+
+        def finish(weight: float, seeds: Sequence[int]) -> None:
+            for seed in seeds:
+                start = functools.partial(run, data, settings, method, weight=weight, seed=seed)
+                key = checkpoints.run_key(data, settings, method, weight=weight, seed=seed)
+                folder = checkpoints.folder(root, task, method_name)
+                done.append(checkpoints.once(folder / f"{key}.pt", start))
                 bar.update()
-        weight = selection.choose_weight(MethodRuns(settings, method, data.kind, 0.0, done).table())
-        for seed in rest:
-            done.append(_run_once(data, settings, method, weight, seed, root))
-            bar.update()
-    return MethodRuns(settings, method, data.kind, weight, done)
+
+        for candidate in candidates:
+            finish(candidate, settings.sweep_seeds)
+        weight = selection.choose_weight(collect(weight=0.0).table())
+        finish(weight, rest)
+    return collect(weight=weight)
 
 
 def save(result: MethodRuns, folder: Path, *, root: Path | None = None) -> None:
     """Write what the later stages read, then drop the checkpoints that it replaces.
 
-    ``runs.csv``, ``history.csv``, ``gallery.pt`` (CAMs of the chosen runs, for the figures),
-    ``weights.pt`` (their networks) and, last, ``manifest.json``.
+    ``runs.csv``, ``history.csv``, ``weights.pt`` (the chosen runs' networks, by seed) and, last,
+    ``manifest.json``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = result.chosen
-    tensors = {
-        "gallery.pt": {
-            "seeds": [run.seed for run in chosen],
-            "cams": {e.name: torch.stack([run.gallery[e.name] for run in chosen]) for e in EXPLAINERS},
-            "over_training": chosen[0].over_training,
-        },
-        "weights.pt": {str(run.seed): run.state for run in chosen},
-    }  # fmt: skip
-    for name, values in tensors.items():
-        with project.write_atomic(folder / name) as path:
-            torch.save(values, path)
+    with project.write_atomic(folder / "weights.pt") as path:
+        torch.save({str(run.seed): run.state for run in result.chosen}, path)
     for name, table in {"runs.csv": result.table(), "history.csv": result.history()}.items():
         with project.write_atomic(folder / name) as path:
             table.to_csv(path, index=False)
@@ -311,68 +203,58 @@ def save(result: MethodRuns, folder: Path, *, root: Path | None = None) -> None:
         "data": result.data,
         "weight": result.weight,
         "device": str(device_of(result.settings)),
-        "seconds": {f"{run.weight:g}/{run.seed}": round(run.seconds, 2) for run in result.runs},
+        "seconds": {f"{run.weight:g}/{run.seed}": round(run.seconds, 2) for run in result.ordered},
         **environment(),
     }
     with project.write_atomic(folder / "manifest.json") as path:
         path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(
-        checkpoint_folder(root or project.root(), result.settings.task, result.method.name),
-        ignore_errors=True,
-    )
+    checkpoints.drop(root or project.root(), result.settings.task, result.method.name)
 
 
-def checkpoint_folder(root: Path, task: str, method: str) -> Path:
-    """Where finished runs of a task x method wait for the others."""
-    return root / "build" / "checkpoints" / task / method
+def load_model(
+    task: str,
+    method_name: str,
+    settings: TaskConfig,
+    data: TaskData,
+    *,
+    seed: int | None = None,
+    root: Path | None = None,
+) -> models.SplitNet:
+    """A network that :func:`save` kept, by default that of the first seed, in eval mode.
+
+    Raises:
+        FileNotFoundError: the method was not trained on the task.
+        ValueError: not with this seed.
+    """
+    path = (root or project.root()) / "build" / "runs" / task / method_name / "weights.pt"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no networks of {method_name} on {task}; run: dvc repro train@{task}-{method_name}"
+        )
+    states = torch.load(path, weights_only=True)
+    chosen = str(settings.seeds[0] if seed is None else seed)
+    if chosen not in states:
+        raise ValueError(f"seed must be one of {', '.join(states)}, got {chosen}")
+    model = new_model(settings, data, seed=0)
+    model.load_state_dict(states[chosen])
+    return model.eval()
 
 
-def _run_once(
-    data: TaskData, settings: TaskConfig, method: Method, weight: float, seed: int, root: Path
-) -> Run:
-    """The run from its checkpoint, or run now and kept as one."""
-    key = run_key(data, settings, method, weight=weight, seed=seed)
-    path = checkpoint_folder(root, settings.task, method.name) / f"{key}.pt"
-    if path.is_file():
-        kept = torch.load(path, weights_only=True)
-        kept["measurements"] = [Measurement(**row) for row in kept["measurements"]]
-        kept["history"] = [EpochLog(**row) for row in kept["history"]]
-        return Run(**kept)
-    finished = run(data, settings, method, weight=weight, seed=seed)
-    with project.write_atomic(path) as partial:
-        torch.save(asdict(finished), partial)
-    return finished
+def gallery_cams(
+    task: str, method_names: Sequence[str], explainer: str, settings: TaskConfig, data: TaskData
+) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
+    """What each method's first network sees in the gallery: CAMs ``(G, h, w)`` and predictions.
 
-
-def run_key(
-    data: TaskData, settings: TaskConfig, method: Method, *, weight: float, seed: int
-) -> str:
-    """Digest of all that decides a run's numbers: settings, data, code, PyTorch and device."""
-    relevant = {
-        name: value
-        for name, value in asdict(settings).items()
-        if name not in ("profile", "weights", "seeds", "sweep_seeds", "device")
-    }
-    return _digest(
-        {
-            "settings": relevant,
-            "method": method.name,
-            "weight": weight,
-            "seed": seed,
-            "data": data.fingerprint,
-            "code": [digest for digest in _code()],
-            "torch": torch.__version__,
-            "device": str(device_of(settings)),
-        }
-    )
-
-
-def _code() -> Iterator[str]:
-    for name in DECIDING:
-        source = Path(__file__).with_name(f"{name}.py").read_bytes()
-        yield hashlib.sha256(source).hexdigest()
-
-
-def _digest(values: Any) -> str:
-    text = json.dumps(values, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    Raises:
+        ValueError: no such explainer.
+    """
+    known = {e.name: e for e in EXPLAINERS}
+    if explainer not in known:
+        raise ValueError(f"explainer must be one of {', '.join(known)}, got {explainer!r}")
+    cams, predictions = {}, {}
+    for name in method_names:
+        model = load_model(task, name, settings, data)
+        images = data.gallery.images
+        cams[name] = attributions(model, images, known[explainer], layer=model.cam_layer).cpu()
+        predictions[name] = predict(model, images).argmax(1).tolist()
+    return cams, predictions

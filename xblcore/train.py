@@ -83,8 +83,8 @@ def fit(
 ) -> list[EpochLog]:
     """Train ``model`` in place by one method, with Adam, and return one log an epoch.
 
-    ``loss = ce_weight * CE + ramp(step) * weight * penalty``; one forward pass a step, from which the
-    penalty takes its CAM.
+    ``loss = ce_weight * CE + ramp(step) * weight * penalty``; one forward pass a step, from
+    which the penalty takes its CAM.
 
     Args:
         model: maps images to logits; left in train mode.
@@ -112,7 +112,7 @@ def fit(
         for i, index in enumerate(batches.split(config.batch_size)):
             step = epoch * steps_per_epoch + i
             ramp = min(1.0, step / ramp_steps) if ramp_steps else 1.0
-            seen = _forward(model, data, index, method, layer, signs)
+            seen = forward(model, data, index, method, layer, signs)
             _check_classes(labels, seen.logits)
             cross_entropy = functional.cross_entropy(seen.logits, seen.labels)
             penalty = method.penalty(seen) if method.penalty else torch.zeros_like(cross_entropy)
@@ -128,7 +128,7 @@ def fit(
     return logs
 
 
-def _forward(
+def forward(
     model: nn.Module,
     data: TrainingSet,
     index: Tensor,
@@ -136,6 +136,7 @@ def _forward(
     layer: str,
     generator: torch.Generator,
 ) -> Step:
+    """One forward pass of the images ``index``, with what the method's penalty needs of it."""
     images, labels = data.images[index], data.labels[index]
     images.requires_grad_("input_gradient" in method.needs)
     if method.penalty is None:  # nothing to explain: no hook, no copy

@@ -46,7 +46,7 @@ def start(folder: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 def until() -> Callable[..., bool]:
     """Wait until a function gives something true; whether it did in time."""
 
-    def wait(true: Callable[[], object], seconds: float = 20.0) -> bool:
+    def wait(true: Callable[[], object], seconds: float = 60.0) -> bool:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if true():

@@ -44,7 +44,7 @@ with open("ran", "a") as log:
     print(name, file=log)
 pathlib.Path(f"begun-{name}").write_text(f"{os.getpid()}\\n")
 if name in ("a", "b"):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not (os.path.exists("begun-a") and os.path.exists("begun-b")):
         assert time.monotonic() < end, "alone"
         time.sleep(0.02)
@@ -52,6 +52,7 @@ if mood == "bad":
     kept = pathlib.Path("results/failed/train-b.ipynb")
     kept.parent.mkdir(parents=True)
     kept.touch()
+    print("10 %", end="\\r20 %\\n")
     sys.exit("it went wrong")
 if mood == "slow":
     time.sleep(600)
@@ -93,6 +94,7 @@ def test_all_then_nothing_then_a_failure_then_an_interruption(
     run = start(*COMMAND)
     out, err = run.communicate()
     assert run.returncode == 1
+    assert "10 %" not in err and "20 %" in err  # of a progress bar, its last state
     assert "it went wrong" in err and "stage train@toy-b failed" in err
     assert err.endswith(f"failed notebook: {toy / 'results/failed/train-b.ipynb'}\n")
     assert sorted((toy / "ran").read_text().split()) == ["a", "b"]  # neither c nor task

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import time
@@ -61,7 +62,8 @@ def run_side_by_side(root: Path, names: Sequence[str], jobs: int) -> None:
             for name, command in list(running.items()):
                 code = command.process.poll()
                 if code:
-                    raise ReproductionError(f"{_tail(command.log)}\nstage {name} failed")
+                    how = f"was ended by signal {-code}" if code < 0 else "failed"
+                    raise ReproductionError(f"{_tail(command.log)}\nstage {name} {how}")
                 if code == 0:
                     took.append(running.pop(name).age)
                     print(f"{CLEAR}{name} took {clock(took[-1])}; {progress()}", flush=True)
@@ -76,16 +78,18 @@ def run_side_by_side(root: Path, names: Sequence[str], jobs: int) -> None:
 def remaining(took: Sequence[float], ages: Sequence[float], waiting: int) -> float:
     """Seconds of work left: every stage is expected to take the mean of those done.
 
+    One that has taken that long already is expected to take a tenth of it more.
+
     Args:
         took: seconds of each finished stage, at least one.
         ages: seconds since the start of each running one.
         waiting: number of stages not begun.
 
-    >>> remaining([10.0, 20.0], [5.0, 30.0], 2)
-    40.0
+    >>> remaining([10.0, 30.0], [5.0, 30.0], 2)
+    57.0
     """
     mean = sum(took) / len(took)
-    return mean * waiting + sum(max(mean - age, 0.0) for age in ages)
+    return mean * waiting + sum(max(mean - age, mean / 10) for age in ages)
 
 
 def clock(seconds: float) -> str:
@@ -98,7 +102,8 @@ def clock(seconds: float) -> str:
 
 
 def _tail(log: Path | None) -> str:
-    lines = log.read_text(errors="replace").replace("\r", "\n").splitlines() if log else []
+    text = log.read_bytes().decode(errors="replace") if log else ""  # text mode translates \r
+    lines = re.sub(r"[^\n]*\r", "", text).splitlines()  # of a progress bar, its last state
     return "\n".join(lines[-LOG_TAIL:])
 
 

@@ -27,25 +27,44 @@ def show(ax: Axes, image: ArrayLike, *, cmap: str = "gray", top: float = 1.0) ->
     ax.imshow(pixels, cmap=cmap, vmin=0, vmax=top, extent=UNIT, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
-    ax.spines[:].set_visible(False)
+    ax.spines[:].set(visible=True, color="#bbbbbb", linewidth=0.6)
     return ax
 
 
-def outline(ax: Axes, mask: ArrayLike, *, colour: str, width: float = 1.4) -> Axes:
+def outline(ax: Axes, mask: ArrayLike, *, colour: str, width: float = 1.5) -> Axes:
     """Exact border of a mask ``(h, w)`` along its cells, over an image drawn by :func:`show`."""
     cells = np.pad(np.asarray(mask, dtype=bool), 1)
-    height, width_cells = cells.shape[0] - 2, cells.shape[1] - 2
-    rows, columns = np.nonzero(cells[1:, 1:-1] != cells[:-1, 1:-1])  # borders that run across
-    across = [[(c / width_cells, r / height), ((c + 1) / width_cells, r / height)]
-              for r, c in zip(rows, columns, strict=True)]  # fmt: skip
+    scale = np.array([cells.shape[1] - 2, cells.shape[0] - 2])  # x, y
+    rows, columns = np.nonzero(cells[1:, 1:-1] != cells[:-1, 1:-1])
+    across = np.stack([columns, rows, columns + 1, rows], axis=1)
     rows, columns = np.nonzero(cells[1:-1, 1:] != cells[1:-1, :-1])
-    down = [[(c / width_cells, r / height), (c / width_cells, (r + 1) / height)]
-            for r, c in zip(rows, columns, strict=True)]  # fmt: skip
-    lines = LineCollection([*across, *down], colors=colour, linewidths=width, capstyle="projecting")
-    lines.set_path_effects([patheffects.withStroke(linewidth=width + 1.2, foreground=BLACK)])
-    lines.set_clip_on(False)
-    ax.add_collection(lines, autolim=False)
+    down = np.stack([columns, rows, columns, rows + 1], axis=1)
+    segments = np.concatenate([across, down]).reshape(-1, 2, 2) / scale
+    for look, thickness in ((BLACK, width + 1.2), (colour, width)):  # seen on dark and on light
+        lines = LineCollection(list(segments), colors=look, linewidths=thickness)
+        lines.set(capstyle="projecting", clip_on=False)
+        ax.add_collection(lines, autolim=False)
     return ax
+
+
+def image_grid(
+    fig: Figure, rows: int, columns: int, *, row_gap: float = 0.05, margin: float = 0.6
+) -> NDArray[np.object_]:
+    """Axes for square pictures, and the figure's height made to fit its width.
+
+    Args:
+        fig: an empty figure.
+        rows: of pictures.
+        columns: of pictures.
+        row_gap: inches below each picture for what is written there.
+        margin: inches for the title and the key.
+    """
+    width = fig.get_figwidth()
+    fig.set_size_inches(width, rows * (width / columns + row_gap) + margin)
+    if engine := fig.get_layout_engine():
+        engine.set(w_pad=0.035, h_pad=0.02, wspace=0.02, hspace=0.0)  # type: ignore[call-arg]
+    axes: NDArray[np.object_] = fig.subplots(rows, columns, squeeze=False)
+    return axes
 
 
 def _normalised(cam: ArrayLike) -> NDArray[np.float64]:
@@ -86,7 +105,7 @@ def examples(
     """The data: each image as the network sees it, with its masks, and its distance map.
 
     Args:
-        fig: an empty figure, about 9 by 4 inches for eight images.
+        fig: an empty figure, about 9.5 inches wide for eight images; the height is made to fit.
         images: ``(G, C, H, W)`` in [0, 1].
         object_mask: bool ``(G, h, w)``, of the images' size or the CAM's.
         decoy_mask: bool ``(G, h, w)``, likewise.
@@ -97,7 +116,7 @@ def examples(
         data: ``original`` or ``stand-in``, for the title.
     """
     images, distance = np.asarray(images), np.asarray(distance, dtype=float)
-    grid = fig.subplots(3, len(images), squeeze=False)
+    grid = image_grid(fig, 3, len(images), margin=0.7)
     farthest = float(np.nanmax(distance))
     for column, (image, inside, wrong, away) in enumerate(
         zip(images, np.asarray(object_mask), np.asarray(decoy_mask), distance, strict=True)
@@ -134,7 +153,7 @@ def cam_gallery(
     """Where every method looks: one image a row, then its distance map, then one CAM a method.
 
     Args:
-        fig: an empty figure, about 9.5 inches wide and one inch high an image.
+        fig: an empty figure, about 9.5 inches wide; the height is made to fit.
         images: ``(G, C, H, W)`` in [0, 1].
         distance: ``(G, h, w)``.
         cams: method to ``(G, h, w)``, at least 0; each map is scaled to its own maximum.
@@ -149,7 +168,7 @@ def cam_gallery(
     images, wrong = np.asarray(images), np.asarray(decoy_mask)
     away = np.asarray(distance, dtype=float)
     maps = {name: np.asarray(values) for name, values in cams.items()}
-    grid = fig.subplots(len(images), 2 + len(maps), squeeze=False)
+    grid = image_grid(fig, len(images), 2 + len(maps), row_gap=0.16, margin=0.7)
     for row, image in enumerate(images):
         outline(show(grid[row, 0], image), wrong[row], colour=DECOY)
         show(grid[row, 1], away[row], cmap="viridis", top=float(np.nanmax(away)))
@@ -162,9 +181,8 @@ def cam_gallery(
                 _name_class(ax, classes[predicted], right=predicted == int(labels[row]))
     for ax, name in zip(grid[0], ("image", "distance", *maps), strict=True):
         ax.set_title(label(name).replace(" (", "\n(") if name in maps else name, size=SMALL + 0.5)
-    what = f"Where each method looks, by {label(explainer)}"
+    what = f"Where each method looks, by {label(explainer)}, decoy outlined"
     fig.suptitle(title(what, task=task, data=data))
-    _key(fig, {"decoy (not to be used)": DECOY})
     return fig
 
 

@@ -7,13 +7,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from xblcore.plots import style
 
 
-def select(
-    runs: pd.DataFrame, metric: str, *, split: str, explainer: str = "none"
-) -> pd.DataFrame:
+def select(runs: pd.DataFrame, metric: str, *, split: str, explainer: str = "none") -> pd.DataFrame:
     """Rows of one metric on one split by one explainer.
 
     Raises:
@@ -54,13 +53,14 @@ def by_method(
     for row, name in enumerate(methods):
         look = style.method(name)
         values = chosen.loc[chosen["method"] == name, "value"].to_numpy()
-        jitter = 0.17 + 0.05 * (np.arange(len(values)) % 3)
-        ax.scatter(values, row + jitter, s=13, color=look.colour, alpha=0.55, lw=0)
+        below = row + 0.24 + 0.06 * (np.arange(len(values)) % 3)
+        ax.scatter(values, below, s=13, color=look.colour, alpha=0.55, lw=0)
         mean, low, high = means.loc[name, ["mean", "ci_low", "ci_high"]].astype(float)
-        ax.plot([low, high], [row, row], color=look.colour, lw=2.2, solid_capstyle="butt")
-        ax.plot(mean, row, look.marker, color=look.colour, ms=8, mec="white", mew=0.8)
+        ax.plot([low, high], [row, row], "|-", color=look.colour, lw=1.8, ms=11, mew=1.8)
+        ax.plot(mean, row, look.marker, color=look.colour, ms=look.size, mec="white", mew=0.7)
         share = float(means.loc[name, "nan_share"])
-        text = f"{mean:.3f}" + (f"  ({share:.0%} undefined)" if share >= 0.005 else "")
+        text = f"{mean:.3f}" if mean == mean else "undefined"
+        text += f" ({share:.0%} NaN)" if 0.005 <= share < 1 else ""
         ax.text(1.01, row, text, transform=ax.get_yaxis_transform(), va="center", size=9)
     if bounds:
         _bounds(ax, means["mean"])
@@ -101,7 +101,7 @@ def flip_rates(ax: Axes, runs: pd.DataFrame, table: pd.DataFrame) -> Axes:
     """Share of predictions that change when only the decoy does: reliance on it, as a cause."""
     by_method(ax, runs, table, "decoy_flip_rate", split="test_decoy")
     ax.set_xlabel("share of predictions that change when only the decoy does (lower is better)")
-    ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))
+    ax.set_xlim(left=-0.02 * ax.get_xlim()[1])
     ax.set_title(style.title_of("Decoy flip rate", runs))
     return ax
 
@@ -113,7 +113,7 @@ def weight_sweep(fig: Figure, runs: pd.DataFrame) -> Figure:
     left out.
 
     Args:
-        fig: an empty figure, about 9.5 inches wide and 3 high for each four methods.
+        fig: an empty figure, about 9.5 inches wide and 3 high for each three or four methods.
         runs: of one task.
     """
     accuracy = runs[runs["metric"] == "accuracy"]
@@ -121,13 +121,15 @@ def weight_sweep(fig: Figure, runs: pd.DataFrame) -> Figure:
              if rows["weight"].nunique() > 1]  # fmt: skip
     if not swept:
         raise ValueError("runs must have a method with several weights, got none")
-    for ax, name in zip(style.panels(fig, len(swept), columns=min(4, len(swept))), swept, strict=True):
+    axes = style.panels(fig, len(swept), columns=3 if len(swept) in (3, 5, 6) else 4)
+    for ax, name in zip(axes, swept, strict=True):
         _sweep(ax, accuracy[accuracy["method"] == name])
         ax.set_title(style.label(str(name)))
         if ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             ax.set_ylabel("accuracy")
     handles = [
-        Line2D([], [], color=style.BLUE, marker="o", label="validation, decoy swapped (the rule's view)"),
+        Line2D([], [], color=style.BLUE, marker="o",
+               label="validation, decoy swapped (the rule's view)"),
         Line2D([], [], color=style.VERMILLION, marker="s", ls="--", mfc="white",
                label="clean test (shown, not used)"),
         Line2D([], [], color="#d9d9d9", lw=8, label="chosen weight"),
@@ -178,6 +180,7 @@ def explainers_compared(
     for ax, explainer in zip(axes, explainers, strict=True):
         by_method(ax, runs, table, metric, split=split, explainer=explainer)
         ax.set(title=style.label(explainer), xlabel=style.label(metric))
-    axes[0].set_xlim(left=0)
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+    axes[0].set_xlim(left=-0.04 * axes[0].get_xlim()[1])
     fig.suptitle(style.title_of(f"{style.label(metric)} by explainer", runs))
     return fig

@@ -1,7 +1,7 @@
 """How every figure looks: names, one colour and marker per method, titles, and writing to files.
 
-The colours are those of Okabe and Ito (2008), which stay apart for colour-blind readers; the markers
-stay apart in greyscale.
+The colours are those of Okabe and Ito (2008), which stay apart for colour-blind readers; the
+markers stay apart in greyscale.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#7f7f7f", "#e69f00", "#56b4e9", "#009e73"
 BLUE, VERMILLION, PURPLE = "#0072b2", "#d55e00", "#cc79a7"
 
-RC = {
+RC: dict[Any, Any] = {
     "figure.dpi": 100,
     "figure.constrained_layout.use": True,
     "savefig.dpi": 160,
@@ -56,6 +56,11 @@ class MethodStyle:
     colour: str
     marker: str
 
+    @property
+    def size(self) -> float:
+        """Of the marker in points, so that all look equally large."""
+        return {"*": 12.0, "D": 6.5, "P": 8.5, "X": 8.5}.get(self.marker, 7.5)
+
 
 METHODS = {
     "erm": MethodStyle("ERM", GREY, "X"),
@@ -85,6 +90,7 @@ LABELS = {
     "decoy_fashion_mnist": "Decoy Fashion-MNIST",
     "decoy_cifar10": "Decoy CIFAR-10",
     "decoy_coco": "Decoy MS-COCO",
+    "pooled": "all tasks, pooled by rank",
     "val": "validation images",
     "val_swapped": "validation images, decoy swapped",
     "test_decoy": "test images with a random decoy",

@@ -1,4 +1,4 @@
-"""Figures of training: learning curves, CAMs over the epochs, and what a penalty's gradient does."""
+"""Figures of training: learning curves, CAMs over the epochs, gradients of the parts of a loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from xblcore.plots import style
-from xblcore.plots.images import DECOY, outline, show, show_cam
+from xblcore.plots.images import DECOY, image_grid, outline, show, show_cam
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,7 @@ def cams_over_training(
     """How the CAM moves while the network learns: one image a row, one epoch a column.
 
     Args:
-        fig: an empty figure, about 9 inches wide and one inch high an image.
+        fig: an empty figure, about 8 inches wide; the height is made to fit.
         images: ``(G, C, H, W)`` in [0, 1].
         cams: ``(epochs, G, h, w)``, at least 0; of many epochs, eight are shown, the last included.
         decoy_mask: bool ``(G, h, w)``.
@@ -89,7 +89,7 @@ def cams_over_training(
     """
     images, maps, wrong = np.asarray(images), np.asarray(cams), np.asarray(decoy_mask)
     epochs = np.unique(np.linspace(0, len(maps) - 1, min(AT_MOST, len(maps))).round().astype(int))
-    grid = fig.subplots(len(images), 1 + len(epochs), squeeze=False)
+    grid = image_grid(fig, len(images), 1 + len(epochs))
     for row, image in enumerate(images):
         outline(show(grid[row, 0], image), wrong[row], colour=DECOY)
         for ax, epoch in zip(grid[row, 1:], epochs, strict=True):
@@ -114,17 +114,18 @@ def gradient_norms(
 
     Args:
         fig: an empty figure, about 9 by 3.5 inches; one panel a method.
-        norms: method to ``{"cross_entropy": (n,), "explanation": (n,)}``, norms of the gradient with
-            respect to the weights, one a training step, or one a layer.
+        norms: method to ``{"cross_entropy": (n,), "explanation": (n,)}``, norms of the gradient
+            with respect to the weights, one a training step, or one a layer.
         ticks: names of the layers; None: the values are by training step.
         task: for the title.
         data: ``original`` or ``stand-in``, for the title.
     """
-    values = {m: {k: np.asarray(v, dtype=float) for k, v in parts.items()} for m, parts in norms.items()}
-    every = np.concatenate([part for parts in values.values() for part in parts.values()])
+    every = np.concatenate(
+        [np.asarray(v, float) for parts in norms.values() for v in parts.values()]
+    )
     smallest = float(every[every > 0].min()) if (every > 0).any() else 1.0
-    axes = style.panels(fig, len(values), columns=len(values))
-    for ax, (method, parts) in zip(axes, values.items(), strict=True):
+    axes = style.panels(fig, len(norms), columns=len(norms))
+    for ax, (method, parts) in zip(axes, norms.items(), strict=True):
         _norms(ax, parts, ticks)
         # Zero must be seen as zero: below the smallest positive value the axis is linear.
         ax.set_yscale("symlog", linthresh=10 ** np.floor(np.log10(smallest)), linscale=0.6)

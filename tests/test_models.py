@@ -1,0 +1,56 @@
+"""The study's networks: shapes, seeds, and a global generator left alone."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import toys
+
+from xblcore import models
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize(("channels", "classes", "size"), [(1, 10, 28), (3, 2, 32), (3, 5, 7)])
+def test_every_network_is_its_head_on_its_features(name, channels, classes, size):
+    model = models.build(name, channels=channels, classes=classes, size=size, seed=0)
+    images = torch.rand(2, channels, size, size, generator=toys.seeded())
+    features = model.features(images)
+    assert features.ndim == 4
+    assert models.grid_size(model, images) == features.shape[2:]
+    assert model(images).shape == (2, classes)
+    torch.testing.assert_close(model(images), model.head(features))
+    assert model.get_submodule(model.cam_layer) is model.features
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_weights_come_from_the_seed_and_from_nothing_else(name):
+    options = {"channels": 1, "classes": 3, "size": 8}
+    state = torch.get_rng_state()
+    first, again, other = (
+        torch.cat([w.flatten() for w in models.build(name, **options, seed=seed).parameters()])
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_asking_for_the_grid_changes_no_batch_statistics_and_no_mode():
+    model = toys.gap_net().train()
+    before = copy.deepcopy(model.state_dict())
+    assert models.grid_size(model, torch.rand(5, 3, 8, 8)) == (3, 3)
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
+    assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("resnet", 28, "model must be one of small_cnn.*, got 'resnet'"),
+        ("small_cnn", 3, "size must be at least 4 pixels, got 3"),
+    ],
+)
+def test_rejections(name, size, message):
+    with pytest.raises(ValueError, match=message):
+        models.build(name, channels=1, classes=2, size=size, seed=0)

@@ -1,0 +1,94 @@
+"""Finished runs, kept on disk until their stage is done, so that a killed stage goes on.
+
+They lie outside what DVC tracks, for DVC removes a stage's outputs before it runs it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from xblcore import project
+from xblcore.config import TaskConfig
+from xblcore.evaluate import Measurement
+from xblcore.methods import Method
+from xblcore.prepare import TaskData, device_of, digest
+from xblcore.train import EpochLog
+
+# A finished run is taken up again only if none of these modules has changed since.
+DECIDING = ("cam", "capture", "distance", "losses", "released", "methods", "models", "train",
+            "evaluate", "metrics", "prepare", "study")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run.
+
+    Attributes:
+        weight: of the explanation loss.
+        seed: of everything random in it.
+        measurements: all metrics on all splits.
+        history: one log an epoch.
+        over_training: ``(epochs, G, h, w)`` CAMs of the gallery.
+        state: the network's weights.
+        seconds: wall time.
+    """
+
+    weight: float
+    seed: int
+    measurements: list[Measurement]
+    history: list[EpochLog]
+    over_training: Tensor
+    state: dict[str, Tensor]
+    seconds: float
+
+
+def once(path: Path, start: Callable[[], Run]) -> Run:
+    """The run kept at ``path``, or else the one that ``start`` makes, then kept there."""
+    if path.is_file():
+        kept = torch.load(path, weights_only=True)
+        kept["measurements"] = [Measurement(**row) for row in kept["measurements"]]
+        kept["history"] = [EpochLog(**row) for row in kept["history"]]
+        return Run(**kept)
+    finished = start()
+    with project.write_atomic(path) as partial:
+        torch.save(asdict(finished), partial)
+    return finished
+
+
+def folder(root: Path, task: str, method: str) -> Path:
+    """Where finished runs of a task x method wait for the others."""
+    return root / "build" / "checkpoints" / task / method
+
+
+def drop(root: Path, task: str, method: str) -> None:
+    """Forget the finished runs of a task x method."""
+    shutil.rmtree(folder(root, task, method), ignore_errors=True)
+
+
+def run_key(
+    data: TaskData, settings: TaskConfig, method: Method, *, weight: float, seed: int
+) -> str:
+    """Digest of all that decides a run's numbers: settings, data, code, PyTorch and device."""
+    undecided = ("profile", "weights", "seeds", "sweep_seeds", "device")
+    return digest(
+        {
+            "settings": {k: v for k, v in asdict(settings).items() if k not in undecided},
+            "method": method.name,
+            "weight": weight,
+            "seed": seed,
+            "data": data.fingerprint,
+            "code": [
+                hashlib.sha256(Path(__file__).with_name(f"{name}.py").read_bytes()).hexdigest()
+                for name in DECIDING
+            ],
+            "torch": torch.__version__,
+            "device": str(device_of(settings)),
+        }
+    )

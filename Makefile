@@ -3,11 +3,6 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-# The seeds of the training stages run on one thread each; these settings keep the allocator from
-# giving pages back to the system after every step, which costs more than the arithmetic.
-export MALLOC_TRIM_THRESHOLD_ := 1073741824
-export MALLOC_MMAP_THRESHOLD_ := 1073741824
-export MALLOC_TOP_PAD_ := 268435456
 
 .PHONY: help setup data reproduce test test-all lint lab lock clean
 .DEFAULT_GOAL := help

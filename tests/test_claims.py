@@ -73,9 +73,24 @@ def test_c2_without_its_control_is_undecided_and_says_why():
     assert math.isnan(found["estimate"])
 
 
-def test_c2_has_no_share_to_keep_where_erm_does_not_rely_on_the_decoy():
-    found = judged(make_runs(changed("erm", flips=0.0)))["C2"]
+@pytest.mark.parametrize("values", [{"flips": 0.02}, {"overlap": 0.0}])
+def test_c2_has_nothing_to_cure_where_erm_does_not_rely_on_the_decoy(values):
+    found = judged(make_runs(changed("erm", **values)))["C2"]
     assert found["parts"][2]["verdict"] == "undecided"
+
+
+def test_what_overlap_hides_is_counted_by_hand():
+    """Overlap 0.50 to 0.01 seems 98% cured; flips 0.60 to 0.40, the oracle's 0.02, are 34%."""
+    found = judged(make_runs())["C2"]["parts"][2]
+    assert found["estimate"] == pytest.approx((0.5 - 0.01) / 0.5 - (0.6 - 0.4) / (0.6 - 0.02))
+
+
+def test_flips_that_the_oracle_has_too_are_no_reliance():
+    truths = changed("xbl_overlap", flips=0.05) | {
+        "oracle": dataclasses.replace(TRUTHS["oracle"], flips=0.05)
+    }
+    found = judged(make_runs(truths))["C2"]["parts"][2]
+    assert found["verdict"] == "not supported", "all cured, and 98% seen to be so"
 
 
 def test_c3_is_undecided_when_the_metrics_tell_alike():

@@ -97,6 +97,11 @@ def test_equal_numbers_are_equal_bytes(tmp_path, runs):
     np.testing.assert_allclose(back["value"], table["value"], rtol=1e-9)
 
 
+@pytest.fixture
+def behaviour(runs) -> pd.DataFrame:
+    return runs[runs["explainer"] == "none"]
+
+
 def pick(table, method, metric, split="test_clean", explainer="none"):
     found = table.query(
         "method == @method and metric == @metric and split == @split and explainer == @explainer"
@@ -105,9 +110,9 @@ def pick(table, method, metric, split="test_clean", explainer="none"):
     return found.iloc[0]
 
 
-def test_means_and_intervals_are_student_s(runs):
-    row = pick(results.method_table(runs), "xbl_d", "accuracy")
-    values = runs.query(
+def test_means_and_intervals_are_student_s(behaviour):
+    row = pick(results.method_table(behaviour), "xbl_d", "accuracy")
+    values = behaviour.query(
         "chosen and method == 'xbl_d' and metric == 'accuracy' and split == 'test_clean'"
     )["value"]
     low, high = scipy_stats.t.interval(0.95, 4, values.mean(), scipy_stats.sem(values))
@@ -115,25 +120,37 @@ def test_means_and_intervals_are_student_s(runs):
     assert [row["mean"], row["ci_low"], row["ci_high"]] == pytest.approx([values.mean(), low, high])
 
 
-def test_recovery_is_paired_by_seed_whatever_the_order_of_rows(runs):
-    clean = runs[runs["chosen"] & (runs["metric"] == "accuracy") & (runs["split"] == "test_clean")]
+def test_recovery_is_paired_by_seed_whatever_the_order_of_rows(behaviour):
+    clean = behaviour[
+        behaviour["chosen"]
+        & (behaviour["metric"] == "accuracy")
+        & (behaviour["split"] == "test_clean")
+    ]
     wide = clean.pivot(index="seed", columns="method", values="value")
     by_hand = ((wide["rrr"] - wide["erm"]) / (wide["oracle"] - wide["erm"])).mean()
-    shuffled = runs.sample(frac=1, random_state=0)
-    assert pick(results.method_table(runs), "rrr", "recovery")["mean"] == pytest.approx(by_hand)
+    shuffled = behaviour.sample(frac=1, random_state=0)
+    assert pick(results.method_table(behaviour), "rrr", "recovery")["mean"] == pytest.approx(
+        by_hand
+    )
     found = pick(results.method_table(shuffled), "rrr", "recovery")["mean"]
     assert found == pytest.approx(by_hand)
 
 
 @pytest.mark.parametrize("missing", ["erm", "oracle"])
-def test_without_floor_or_ceiling_there_is_no_recovery(missing, runs):
-    left = runs[runs["method"] != missing]
+def test_without_floor_or_ceiling_there_is_no_recovery(missing, behaviour):
+    left = behaviour[behaviour["method"] != missing]
     assert "recovery" not in set(results.method_table(left)["metric"])
 
 
-def test_a_seed_without_a_gap_has_no_recovery_and_is_counted(runs):
-    rows = (runs["metric"] == "accuracy") & (runs["split"] == "test_clean") & (runs["seed"] == 0)
-    level = runs.assign(value=runs["value"].where(~(rows & (runs["method"] == "oracle")), 0.42))
+def test_a_seed_without_a_gap_has_no_recovery_and_is_counted(behaviour):
+    rows = (
+        (behaviour["metric"] == "accuracy")
+        & (behaviour["split"] == "test_clean")
+        & (behaviour["seed"] == 0)
+    )
+    level = behaviour.assign(
+        value=behaviour["value"].where(~(rows & (behaviour["method"] == "oracle")), 0.42)
+    )
     row = pick(results.method_table(level), "rrr", "recovery")
     assert (row["seeds"], row["nan_share"]) == (4, pytest.approx(0.2))
 
@@ -148,6 +165,15 @@ def test_an_undefined_metric_is_left_out_counted_and_said(tmp_path, runs):
     cells = results.readable(read, manifests, explainer="grad_cam").set_index("Method")
     assert cells.loc["RRR", "IoU ↑"].endswith("(20.0% NaN)")
     assert "NaN" not in cells.loc["RRR", "Wrong reason ↓"]
+    assert set(cells["NaN"]) == {"0.0%"}, "the usual share of a row has a column of its own"
+
+
+def test_dead_cams_are_said_once_a_row(tmp_path, runs):
+    rows = (runs["method"] == "rrr") & (runs["explainer"] == "grad_cam")
+    runs.loc[rows & (runs["metric"] != "dead_cam"), "nan_share"] = 0.25
+    cells = results.readable(runs, write_grid(tmp_path, runs), explainer="grad_cam")
+    row = cells.set_index("Method").loc["RRR"]
+    assert row["NaN"] == "25.0%" and not row.drop("NaN").str.contains("NaN").any()
 
 
 def test_one_seed_has_a_mean_and_no_interval(tmp_path):

@@ -14,7 +14,7 @@ from torch.nn import functional
 from xblcore import methods, models
 from xblcore.cam import explain
 from xblcore.evaluate import predict
-from xblcore.methods import METHODS, Method
+from xblcore.methods import METHODS, Annotations, Method
 from xblcore.train import EpochLog, TrainConfig, TrainingSet, fit
 
 CONFIG = TrainConfig(weight=3.0, ramp_epochs=1, epochs=2, batch_size=16, learning_rate=1e-3, seed=0)
@@ -123,6 +123,21 @@ def test_every_image_is_seen_once_an_epoch_in_an_order_of_the_seed():
     assert not torch.equal(*epochs)
     for epoch in epochs:
         torch.testing.assert_close(epoch.sort().values, known.sort().values)
+
+
+def test_every_image_meets_its_own_label_and_annotations_in_the_shuffled_batch():
+    """The released scripts look them up by the position in it."""
+    data, steps = toys.shortcut(40, seed=0), []
+    method = Method("spy", "", "", "", penalty=lambda step: steps.append(step) or step.logits.sum())
+    fit(toy_model(), data, method, CONFIG)
+    assert len(steps) == 6
+    for step in steps:
+        for n, image in enumerate(step.images):
+            (index,) = (data.images == image).flatten(1).all(1).nonzero()
+            assert step.labels[n] == data.labels[index]
+            for field in dataclasses.fields(Annotations):
+                mine, whole = (getattr(a, field.name) for a in (step.annotations, data.annotations))
+                assert torch.equal(mine[n], whole[index[0]]), field.name
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -128,7 +128,7 @@ def hires_cam(features: Tensor, scores: Tensor, *, create_graph: bool = False) -
     tensor([[[2., 4.]]])
     """
     gradient = _feature_gradient(features, scores, create_graph)
-    return _graph_or_not((gradient * features).sum(1), create_graph)  # (N, h, w)
+    return _graph_or_not(torch.linalg.vecdot(gradient, features, dim=1), create_graph)  # (N, h, w)
 
 
 CAM_METHODS = {"grad_cam": grad_cam, "hires_cam": hires_cam}

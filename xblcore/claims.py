@@ -44,9 +44,9 @@ RULES = {
     "both 95% intervals lie above 0.",
     "C2": "Paired by seed, accuracy on clean test images: XBL-D minus XBL-overlap (the same loss "
     "with the decoy's overlap in the place of the distance) and XBL-D minus RRR-G. And what "
-    "overlap hides: of ERM's reliance, the share of decoy flips that XBL-overlap keeps minus the "
-    f"share of wrong reason that it keeps, by {label(TAUGHT)}, on which it is trained. Supported "
-    "if all three 95% intervals lie above 0.",
+    "overlap hides in XBL-overlap: the share of ERM's wrong reason that is cured, by "
+    f"{label(TAUGHT)}, on which it is trained, minus the share of ERM's decoy flips above the "
+    "oracle's that is cured. Supported if all three 95% intervals lie above 0.",
     "C3": "Spearman's correlation with accuracy on clean test images over all runs (method x "
     f"weight x seed); metrics by {label(EXPLAINER)} on test images with a decoy, oriented so that "
     "higher is better. Fixed beforehand: distance focus (1 - sum P D / max D) against the energy "
@@ -191,14 +191,19 @@ def _c2(runs: pd.DataFrame) -> list[Part]:
 
 
 def _hidden_reliance(runs: pd.DataFrame, method: str) -> Part:
-    text = f"{label(method)}: share of ERM's decoy flips kept minus share of its wrong reason kept"
-    if absent := _absent(runs, method, "erm"):
+    """Cured by its overlap with the decoy, minus cured by its behaviour; both as a recovery."""
+    text = (
+        f"{label(method)}: share of ERM's wrong reason cured minus share of its excess flips cured"
+    )
+    if absent := _absent(runs, method, "erm", "oracle"):
         return _missing(text, absent)
-    flips = by_seed(runs, "decoy_flip_rate", split=DECOY)
-    overlap = by_seed(runs, "wrong_reason", split=DECOY, explainer=TAUGHT)
-    # Where ERM does not rely on the decoy, or not visibly, there is no share to keep.
-    kept = [(table[method] / table["erm"]).where(table["erm"] > 0.01) for table in (flips, overlap)]
-    estimate = stats.paired_difference(*kept)
+    overlap = -by_seed(runs, "wrong_reason", split=DECOY, explainer=TAUGHT)  # higher is better
+    flips = -by_seed(runs, "decoy_flip_rate", split=DECOY)
+    # The best overlap is none. Some flips are no reliance: the oracle, which never met a decoy in
+    # training, has them as well.
+    seemingly = stats.recovery(overlap[method], overlap["erm"], 0 * overlap["erm"])
+    truly = stats.recovery(flips[method], flips["erm"], flips["oracle"])
+    estimate = stats.paired_difference(seemingly, truly)
     return _part(text, estimate, estimate.n)
 
 

@@ -28,6 +28,14 @@ class SplitNet(nn.Module):
         return logits
 
 
+class CellFlatten(nn.Module):
+    """``(N, K, h, w)`` to ``(N, h * w * K)``, channels last: no copy in the layout they lie in."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Flatten cell by cell."""
+        return features.permute(0, 2, 3, 1).flatten(1)
+
+
 def small_cnn(channels: int, classes: int, size: int) -> SplitNet:
     """Two convolutions and two fully connected layers; the CAM has half the image's resolution."""
     features = nn.Sequential(
@@ -39,7 +47,7 @@ def small_cnn(channels: int, classes: int, size: int) -> SplitNet:
     )  # (N, 32, size / 2, size / 2)
     head = nn.Sequential(
         nn.MaxPool2d(2),
-        nn.Flatten(),
+        CellFlatten(),
         nn.Linear(32 * (size // 4) ** 2, 64),
         nn.ReLU(),
         nn.Linear(64, classes),

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import median, mode
 from typing import Any
 
 import pandas as pd
@@ -180,20 +180,19 @@ def readable(
     """
     own = method_table(runs[runs["explainer"] == (explainer or "none")])
     means = own.set_index(["method", "split", "metric"]).to_dict("index")
+    columns = BEHAVIOUR if explainer is None else EXPLANATION
     rows = []
     for chosen in _chosen(runs):
-        method = chosen["method"]
-        columns = BEHAVIOUR if explainer is None else EXPLANATION
-        found = {
-            name: means.get((method, split, metric)) for name, (metric, split) in columns.items()
-        }
-        usual = max(cell["nan_share"] for cell in found.values() if cell) if explainer else 0.0
-        cells = {name: _cell(cell, usual) if cell else "–" for name, cell in found.items()}
+        key = (chosen["task"], method := chosen["method"])
+        found = {name: means.get((method, *rest[::-1])) for name, rest in columns.items()}
+        shares = [cell["nan_share"] for name, cell in found.items() if cell and name != DEAD]
+        usual = mode(shares) if explainer else 0.0
+        cells = {name: _cell(cell, usual, name) if cell else "–" for name, cell in found.items()}
         if explainer is None:
-            seconds = seconds_a_run(manifests[chosen["task"], method])
-            cells = {"Weight": f"{chosen['weight']:g}", **cells, "Seconds a run": f"{seconds:.1f}"}
+            seconds = f"{seconds_a_run(manifests[key]):.1f}"
+            cells = {"Weight": f"{chosen['weight']:g}", **cells, "Seconds a run": seconds}
         else:
-            cells |= {"NaN": f"{usual:.1%}", DEAD: cells[DEAD].partition(" (")[0]}
+            cells["NaN"] = f"{usual:.1%}"
         rows.append({"Method": label(method), **cells})
     return pd.DataFrame(rows)
 
@@ -204,13 +203,13 @@ def _chosen(runs: pd.DataFrame) -> list[dict[Any, Any]]:
     return runs.loc[runs["chosen"], columns].drop_duplicates().to_dict("records")
 
 
-def _cell(cell: Mapping[Any, Any], usual: float) -> str:
-    """Mean and interval; the share of NaN where it is not the usual one."""
+def _cell(cell: Mapping[Any, Any], usual: float, name: str) -> str:
+    """Mean and interval; the share of NaN where it is not the usual one of the row."""
     if math.isnan(cell["mean"]):
         return "undefined"
     half = (cell["ci_high"] - cell["ci_low"]) / 2
     text = f"{cell['mean']:.3f}" + ("" if math.isnan(half) else f" ± {half:.3f}")
-    differs = abs(cell["nan_share"] - usual) >= 0.0005
+    differs = name != DEAD and abs(cell["nan_share"] - usual) >= 0.0005
     return text + (f" ({cell['nan_share']:.1%} NaN)" if differs else "")
 
 

@@ -1,4 +1,4 @@
-"""The look of figures: names, colours and markers that stay apart, files that are the same twice."""
+"""The look of figures: names, colours and markers that stay apart, files the same each time."""
 
 from __future__ import annotations
 

@@ -165,8 +165,9 @@ FIGURES = (
         name="gradients",
         title="The released loss has no gradient",
         claims="",
-        alt="Two plots of gradient norms by training step: the distance part of the released loss "
-        "is exactly zero at every step, that of XBL-D is not.",
-        caption="Norm of the gradient of each part of the loss with respect to the weights.",
+        alt="Two plots of gradient norms by parameter of the network: what the released distance "
+        "loss adds is exactly zero for every parameter, what XBL-D adds is not.",
+        caption="On a network that has learnt the shortcut: norm of the gradient of the "
+        "cross-entropy, and of what the explanation loss adds to it.",
     ),
 )

@@ -6,12 +6,12 @@ import pytest
 import torch
 import toys
 
-from xblcore import gradients, methods, models
+from xblcore import gradients, methods
 from xblcore.methods import METHODS, Method
 
 
 def norms(method: Method, *, weight: float = 2.0):
-    model = models.build("small_cnn", channels=1, classes=2, size=12, seed=0)
+    model = toys.small_net()
     return gradients.norms_by_layer(model, toys.shortcut(32, seed=0), method, weight=weight)
 
 
@@ -28,7 +28,7 @@ def test_only_the_released_penalty_teaches_nothing(name):
 
 def test_norms_by_hand():
     """The penalty ``sum of w^2 / 2`` of one layer has the gradient ``w``."""
-    model = models.build("small_cnn", channels=1, classes=2, size=12, seed=0)
+    model = toys.small_net()
     last = model.head[4].weight
     method = Method("mine", "", "", "", penalty=lambda _step: last.square().sum() / 2)
     measured = gradients.norms_by_layer(model, toys.shortcut(32, seed=0), method, weight=3.0)
@@ -38,7 +38,7 @@ def test_norms_by_hand():
 
 
 def test_it_trains_nothing():
-    model = models.build("small_cnn", channels=1, classes=2, size=12, seed=0)
+    model = toys.small_net()
     before = [weight.clone() for weight in model.parameters()]
     gradients.norms_by_layer(model, toys.shortcut(8, seed=0), methods.get("xbl_d"), weight=1.0)
     for weight, was in zip(model.parameters(), before, strict=True):

@@ -9,7 +9,7 @@ import torch
 import toys
 from torch import nn
 
-from xblcore import methods, models
+from xblcore import methods
 from xblcore.cam import capture
 from xblcore.methods import METHODS, Annotations, Method, Step
 
@@ -56,14 +56,10 @@ def step_of(model: nn.Module, *, replaced: dict[str, torch.Tensor] | None = None
     return Step(images, data.labels, seen.features, logits, marked, toys.seeded(1))
 
 
-def toy_model() -> nn.Module:
-    return models.build("small_cnn", channels=1, classes=2, size=12, seed=0)
-
-
 @pytest.mark.parametrize("name", [name for name in PENALISED if name != "xbl_d_released"])
 def test_the_penalty_teaches_every_layer(name):
     """A map made without ``create_graph`` would leave the head untaught, a detached one all."""
-    model = toy_model()
+    model = toys.small_net()
     penalty = METHODS[name].penalty(step_of(model))
     assert penalty.ndim == 0 and penalty > 0
     penalty.backward()
@@ -75,7 +71,7 @@ def test_the_penalty_teaches_every_layer(name):
 
 
 def test_the_released_penalty_teaches_no_layer():
-    penalty = METHODS["xbl_d_released"].penalty(step_of(toy_model()))
+    penalty = METHODS["xbl_d_released"].penalty(step_of(toys.small_net()))
     assert penalty > 0 and not penalty.requires_grad
 
 
@@ -91,14 +87,14 @@ def test_the_penalty_touches_what_it_needs_and_nothing_else(name, need):
     """Other annotations of one kind change its value if, and only if, the method declares it."""
     marked = toys.shortcut(16, seed=0).annotations
     other = {field: getattr(marked, field).roll(1, 2) for field in TOUCHED_BY[need]}
-    model, penalty = toy_model(), METHODS[name].penalty
+    model, penalty = toys.small_net(), METHODS[name].penalty
     changed = penalty(step_of(model, replaced=other)) != penalty(step_of(model))
     assert changed == (need in METHODS[name].needs)
 
 
 @pytest.mark.parametrize("name", PENALISED)
 def test_the_penalty_needs_the_images_gradient_if_it_says_so(name):
-    step = step_of(toy_model())
+    step = step_of(toys.small_net())
     without = dataclasses.replace(step, images=step.images.detach())
     if "input_gradient" in METHODS[name].needs:
         with pytest.raises(RuntimeError, match="does not require grad"):

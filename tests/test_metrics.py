@@ -231,7 +231,7 @@ def test_rank_accuracy_with_ties_is_the_mean_over_all_orders(
     ],
 )
 def test_quantus_agrees_where_it_is_defined(theirs: str, ours: str) -> None:
-    quantus = pytest.importorskip("quantus")
+    quantus = pytest.importorskip("quantus", exc_type=ImportError)
     inputs = random_inputs(64, shape=(7, 7), seed=3)
     # Without ties, which Quantus breaks by position, and without its empty mask scored as a hit.
     cam = torch.rand(62, 7, 7, generator=torch.Generator().manual_seed(4))

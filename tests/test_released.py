@@ -12,7 +12,7 @@ import torch
 import toys
 from torch.nn import functional
 
-from xblcore import methods, models, released
+from xblcore import methods, released
 from xblcore.cam import capture
 from xblcore.train import TrainConfig, fit
 
@@ -24,7 +24,7 @@ from xblcore.train import TrainConfig, fit
 )
 def test_edges_are_those_of_opencv_on_the_flattened_mask(shape):
     """As the released scripts call it; of small grids every mask, of large ones many."""
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
     cells = shape[0] * shape[1]
     rng = np.random.default_rng(0)
     if cells <= 9:
@@ -153,13 +153,9 @@ def released_parts(model, data):
     return functional.cross_entropy(logits, data.labels), d
 
 
-def toy_model():
-    return models.build("small_cnn", channels=1, classes=2, size=12, seed=0)
-
-
 def test_the_released_loss_has_the_gradient_of_cross_entropy_alone():
     """``grad(2.7 CE + 0.1 d) == grad(2.7 CE)``, bit for bit, for every weight, while d > 0."""
-    model, data = toy_model(), toys.shortcut(64, seed=0)
+    model, data = toys.small_net(), toys.shortcut(64, seed=0)
     weights = list(model.parameters())
     cross_entropy, d = released_parts(model, data)
     assert d > 0 and not d.requires_grad
@@ -175,7 +171,7 @@ def test_the_released_loss_has_the_gradient_of_cross_entropy_alone():
 
 def test_the_released_distance_changes_with_the_weights_in_steps():
     """So its value is no constant; but on a small enough step it is one: its derivative is 0."""
-    model, data = toy_model(), toys.shortcut(64, seed=0)
+    model, data = toys.small_net(), toys.shortcut(64, seed=0)
     _, before = released_parts(model, data)
     for size, changes in ((1e-6, False), (1.0, True)):
         moved = copy.deepcopy(model)
@@ -200,7 +196,7 @@ def test_training_with_the_released_penalty_is_training_without_it():
     data = toys.shortcut(64, seed=0)
     trained = []
     for variant in (method, dataclasses.replace(method, penalty=None)):
-        model = toy_model()
+        model = toys.small_net()
         logs = fit(model, data, variant, config)
         assert (logs[0].penalty > 0) == (variant.penalty is not None)
         trained.append(model)

@@ -20,17 +20,13 @@ from xblcore.train import EpochLog, TrainConfig, TrainingSet, fit
 CONFIG = TrainConfig(weight=3.0, ramp_epochs=1, epochs=2, batch_size=16, learning_rate=1e-3, seed=0)
 
 
-def toy_model(seed: int = 0) -> nn.Module:
-    return models.build("small_cnn", channels=1, classes=2, size=12, seed=seed)
-
-
 def weights_of(model: nn.Module) -> torch.Tensor:
     return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
 def trained(method: str | Method, data: TrainingSet, **changes: float) -> torch.Tensor:
     """All weights after training the same initial network."""
-    model = toy_model()
+    model = toys.small_net()
     chosen = methods.get(method) if isinstance(method, str) else method
     fit(model, data, chosen, dataclasses.replace(CONFIG, **changes))
     return weights_of(model)
@@ -44,7 +40,7 @@ def test_it_cures_a_shortcut():
     data, clean = toys.shortcut(256, seed=0), toys.shortcut(256, seed=1, decoy=False)
     results = {}
     for name in ("erm", "xbl_d"):
-        model = toy_model()
+        model = models.build("small_cnn", channels=1, classes=2, size=12, seed=0)
         config = TrainConfig(
             weight=3.0, ramp_epochs=2, epochs=8, batch_size=32, learning_rate=3e-3, seed=0
         )
@@ -63,12 +59,12 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(name):
     first = trained(name, data)
     assert torch.equal(first, trained(name, data))
     assert not torch.equal(first, trained(name, data, seed=1))
-    assert not torch.equal(first, weights_of(toy_model()))
+    assert not torch.equal(first, weights_of(toys.small_net()))
 
 
 def weighted_by(ramp_epochs: float) -> list[float]:
     """The penalty's weight at each of 6 steps: the gradient of a penalty that is a lone weight."""
-    model, seen = toy_model(), []
+    model, seen = toys.small_net(), []
     model.alone = nn.Parameter(torch.zeros(()))
     model.alone.register_hook(lambda gradient: seen.append(gradient.item()))
     method = Method("alone", "", "", "", penalty=lambda _step: model.alone * 1)
@@ -105,7 +101,7 @@ def test_the_first_step_of_a_ramp_is_that_of_no_penalty(name):
 def test_cross_entropy_has_the_methods_weight():
     data, seen = toys.shortcut(16, seed=0), []
     for ce_weight in (1.0, 2.7):
-        model = toy_model()
+        model = toys.small_net()
         model.head[4].bias.register_hook(lambda gradient: seen.append(gradient))
         method = dataclasses.replace(methods.get("erm"), ce_weight=ce_weight)
         fit(model, data, method, dataclasses.replace(CONFIG, epochs=1))
@@ -114,7 +110,7 @@ def test_cross_entropy_has_the_methods_weight():
 
 def test_every_image_is_seen_once_an_epoch_in_an_order_of_the_seed():
     data, seen = toys.shortcut(40, seed=0), []
-    model = toy_model()
+    model = toys.small_net()
     model.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0].detach()))
     fit(model, data, methods.get("erm"), CONFIG)
     assert [len(batch) for batch in seen] == [16, 16, 8] * 2
@@ -129,7 +125,7 @@ def test_every_image_meets_its_own_label_and_annotations_in_the_shuffled_batch()
     """The released scripts look them up by the position in it."""
     data, steps = toys.shortcut(40, seed=0), []
     method = Method("spy", "", "", "", penalty=lambda step: steps.append(step) or step.logits.sum())
-    fit(toy_model(), data, method, CONFIG)
+    fit(toys.small_net(), data, method, CONFIG)
     assert len(steps) == 6
     for step in steps:
         for n, image in enumerate(step.images):
@@ -142,7 +138,7 @@ def test_every_image_meets_its_own_label_and_annotations_in_the_shuffled_batch()
 
 @pytest.mark.parametrize("name", METHODS)
 def test_one_forward_pass_a_step(name):
-    model, calls = toy_model(), []
+    model, calls = toys.small_net(), []
     for module in model.modules():
         module.register_forward_pre_hook(lambda module, _inputs: calls.append(module))
     fit(model, toys.shortcut(32, seed=0), methods.get(name), CONFIG)
@@ -151,7 +147,7 @@ def test_one_forward_pass_a_step(name):
 
 def test_the_log_holds_means_over_the_images():
     """Of all 40 images, although the last step has 8; the weights hardly move."""
-    data, model, told = toys.shortcut(40, seed=0), toy_model(), []
+    data, model, told = toys.shortcut(40, seed=0), toys.small_net(), []
     half = Method("half", "", "", "", penalty=lambda step: step.logits.sum() * 0 + 0.5)
     config = dataclasses.replace(CONFIG, learning_rate=1e-12)
     logs = fit(model, data, half, config, on_epoch=told.append)
@@ -170,7 +166,7 @@ def test_the_log_holds_means_over_the_images():
 
 @pytest.mark.parametrize("name", METHODS)
 def test_it_leaves_no_hook_no_eval_mode_no_annotated_images_and_the_global_generator(name):
-    data, model = toys.shortcut(32, seed=0), toy_model()
+    data, model = toys.shortcut(32, seed=0), toys.small_net()
     model.eval()
     state = torch.get_rng_state()
     look = lambda _log: explain(model, data.images[:2], layer="features")  # noqa: E731
@@ -201,7 +197,7 @@ def test_a_diverged_training_says_so(name, message):
     data = toys.shortcut(16, seed=0)
     data.images[3] = math.nan
     with pytest.raises(ValueError, match=message):
-        fit(toy_model(), data, methods.get(name), CONFIG)
+        fit(toys.small_net(), data, methods.get(name), CONFIG)
 
 
 @pytest.mark.parametrize("name", ["erm", "xbl_d"])
@@ -211,7 +207,7 @@ def test_a_label_outside_the_classes(name, label):
     data.labels[3] = label
     low, high = min(label, 0), max(label, 1)
     with pytest.raises(ValueError, match=rf"labels must be in \[0, 2\), got {low} to {high}"):
-        fit(toy_model(), data, methods.get(name), CONFIG)
+        fit(toys.small_net(), data, methods.get(name), CONFIG)
 
 
 def test_as_many_labels_as_images():
@@ -230,7 +226,7 @@ def test_as_many_labels_as_images():
     ],
 )
 def test_a_layer_that_cannot_be_explained(layer, message):
-    model = toy_model()
+    model = toys.small_net()
     model.add_module("idle", nn.Conv2d(1, 1, 1))
     with pytest.raises(ValueError, match=message):
         fit(model, toys.shortcut(16, seed=0), methods.get("xbl_d"), CONFIG, layer=layer)
@@ -241,7 +237,7 @@ def test_annotations_on_another_grid():
     marked = dataclasses.replace(data.annotations, decoy_mask=data.annotations.decoy_pixels)
     data = dataclasses.replace(data, annotations=marked)
     with pytest.raises(ValueError, match=r"decoy_mask must have shape \(16, 6, 6\), got \(16, 12"):
-        fit(toy_model(), data, methods.get("rrr_g"), CONFIG)
+        fit(toys.small_net(), data, methods.get("rrr_g"), CONFIG)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xblcore import distance, losses
+from xblcore import distance, losses, models
 from xblcore.methods import Annotations
 from xblcore.models import SplitNet
 from xblcore.train import TrainingSet
@@ -112,6 +112,15 @@ def fc_net(inplace: bool = False) -> SplitNet:
         nn.ReLU(inplace), nn.Flatten(), nn.Linear(80, 6), nn.ReLU(inplace), nn.Linear(6, 3)
     )
     return randomised(SplitNet(features, head))
+
+
+def small_net() -> SplitNet:
+    """The study's network for :func:`shortcut`, its head made positive, so that no map is dead."""
+    model = models.build("small_cnn", channels=1, classes=2, size=12, seed=0)
+    with torch.no_grad():
+        for weight in model.head.parameters():
+            weight.abs_()
+    return model
 
 
 def gap_net() -> SplitNet:

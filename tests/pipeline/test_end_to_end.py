@@ -1,0 +1,99 @@
+"""The whole pipeline, for real, in a copy of the project: smoke profile, five methods."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TASK = "decoy_fashion_mnist"
+METHODS = ["erm", "oracle", "xbl_d", "xbl_d_released", "rrr_g"]
+STRICT = ["task", "data", "method", "seed", "split", "explainer", "metric", "value"]
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "build", "decoy", "results", "__pycache__", "tmp", "cache", ".*_cache",
+    "*.egg-info", "dvc.lock",
+)  # fmt: skip
+
+
+def run(folder: Path, *command: str) -> str:
+    """Output of a command that must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def set_methods(folder: Path, methods: list[str]) -> None:
+    path = folder / "params.yaml"
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(params | {"profile": "smoke", "methods": methods}), "utf-8")
+
+
+def hashes(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("manifest.json", "weights.pt")
+    }
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory):
+    """A copy of the project in which everything was run once."""
+    folder = tmp_path_factory.mktemp("project") / "clone"
+    shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
+    set_methods(folder, METHODS)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    run(folder, "xblcore.pipeline.reproduce")
+    return folder
+
+
+def test_one_command_leaves_the_tables_figures_verdicts_and_the_page(reproduced):
+    results = reproduced / "results"
+    metrics = pd.read_csv(results / "metrics.csv", keep_default_na=False, na_values={"value": ""})
+    assert list(metrics.columns) == STRICT
+    assert list(dict.fromkeys(metrics["method"])) == METHODS
+    assert set(metrics["data"]) == {"original"}
+    assert set(metrics["seed"]) == {0, 1}
+    for name in ("accuracy", "cams_hires_cam", "metrics", "gradients", "weight_sweep"):
+        for suffix in (".png", ".svg"):
+            assert (results / TASK / f"{name}{suffix}").stat().st_size > 1000
+    claims = json.loads((results / "paper" / "claims.json").read_text(encoding="utf-8"))
+    assert [claim["id"] for claim in claims] == ["C1", "C2", "C3", "C4"]
+    assert {claim["verdict"] for claim in claims} == {"undecided"}  # two seeds decide nothing
+    assert "</html>" in (results / "paper" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_second_run_does_nothing(reproduced):
+    before = hashes(reproduced / "results")
+    output = run(reproduced, "dvc", "repro")
+    assert "Running stage" not in output
+    assert hashes(reproduced / "results") == before
+
+
+def test_a_forced_rerun_gives_the_same_bytes(reproduced):
+    folder = reproduced / "build" / "runs" / TASK / "xbl_d"
+    before = hashes(folder)
+    assert {"runs.csv", "history.csv", "train.ipynb"} <= set(before)
+    run(reproduced, "dvc", "repro", "--force", "--single-item", f"train@{TASK}-xbl_d")
+    assert hashes(folder) == before
+
+
+def test_a_method_taken_out_of_the_grid_leaves_no_trace(reproduced):
+    set_methods(reproduced, [method for method in METHODS if method != "rrr_g"])
+    output = run(reproduced, "dvc", "repro")
+    assert "Running stage 'train@" not in output
+    assert (reproduced / "build" / "runs" / TASK / "rrr_g").is_dir()  # still there, not counted
+    for path in (reproduced / "results").rglob("*"):
+        if path.suffix in (".csv", ".md", ".json"):
+            text = path.read_text(encoding="utf-8")
+            rows = [line for line in text.splitlines() if "rrr_g" in line or "| RRR-G" in line]
+            assert rows == [], path

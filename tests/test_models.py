@@ -25,6 +25,15 @@ def test_every_network_is_its_head_on_its_features(name, channels, classes, size
 
 
 @pytest.mark.parametrize("name", models.MODELS)
+def test_a_batch_gives_what_its_images_give_one_by_one(name):
+    model = models.build(name, channels=3, classes=4, size=12, seed=0).eval()
+    images = torch.rand(3, 3, 12, 12, generator=toys.seeded())
+    alone = torch.cat([model(image[None]) for image in images])
+    torch.testing.assert_close(model(images), alone)
+    assert not torch.allclose(alone[0], alone[1])
+
+
+@pytest.mark.parametrize("name", models.MODELS)
 def test_weights_come_from_the_seed_and_from_nothing_else(name):
     options = {"channels": 1, "classes": 3, "size": 8}
     state = torch.get_rng_state()

@@ -44,10 +44,14 @@ ROOMS: dict[str, set[str] | None] = {
     "selection": set(),
     "stats": set(),
     "study": ANY,
+    "trained": ANY,
     "train": {"cam", "capture", "methods", "metrics"},
     "widgets": ANY,
 }
-WITHOUT_TORCH = ("config", "datasets", "decoys", "distance", "plots", "selection", "stats")
+WITHOUT_TORCH = (
+    "claims", "config", "datasets", "decoys", "distance", "informativeness", "plots", "results",
+    "selection", "stats",
+)  # fmt: skip
 
 
 def room_of(path: Path) -> str:

@@ -12,6 +12,7 @@ from toy_task import SIZE, TASK
 
 from xblcore import checkpoints, config, datasets, metrics, models, prepare, study
 from xblcore.evaluate import EXPLAINERS, predict
+from xblcore.trained import gallery_cams, load_model
 
 RUNS = [(1.0, 0), (3.0, 0)]  # of xbl_d, then (the chosen weight, 1)
 
@@ -178,30 +179,30 @@ def test_kept_networks_are_those_that_were_measured(root, saved):
     data = prepare.load_data(settings, root=root / "data" / "decoy")
     clean, table = data.evaluation["test_clean"], saved.table()
     for seed in (0, 1):
-        model = study.load_model(TASK, "xbl_d", settings, data, seed=seed, root=root)
+        model = load_model(TASK, "xbl_d", settings, data, seed=seed, root=root)
         assert not model.training
         right = predict(model, clean.images).argmax(1) == clean.labels
         row = table.query("chosen and seed == @seed and split == 'test_clean'")
         row = row[row.metric == "accuracy"]
         assert row.value.item() == pytest.approx(right.double().mean().item())
     with pytest.raises(ValueError, match="seed must be one of 0, 1, got 7"):
-        study.load_model(TASK, "xbl_d", settings, data, seed=7, root=root)
+        load_model(TASK, "xbl_d", settings, data, seed=7, root=root)
     with pytest.raises(FileNotFoundError, match=f"no networks of erm on {TASK}; run: dvc repro tr"):
-        study.load_model(TASK, "erm", settings, data, root=root)
+        load_model(TASK, "erm", settings, data, root=root)
 
 
 def test_the_gallery_shows_what_the_first_network_sees(root, saved):
     settings = config.load(root).task(TASK)
     data = prepare.load_data(settings, root=root / "data" / "decoy")
     name = study.WATCHED.name
-    cams, predictions = study.gallery_cams(TASK, ["xbl_d"], name, settings, data)
+    cams, predictions = gallery_cams(TASK, ["xbl_d"], name, settings, data)
     assert saved.chosen[0].over_training.shape == (2, 3, SIZE // 2, SIZE // 2)
     assert torch.equal(cams["xbl_d"], saved.chosen[0].over_training[-1])
-    model = study.load_model(TASK, "xbl_d", settings, data, root=root)
+    model = load_model(TASK, "xbl_d", settings, data, root=root)
     assert predictions["xbl_d"] == model(data.gallery.images).argmax(1).tolist()
     names = ", ".join(explainer.name for explainer in EXPLAINERS)
     with pytest.raises(ValueError, match=f"explainer must be one of {names}, got 'lime'"):
-        study.gallery_cams(TASK, ["xbl_d"], "lime", settings, data)
+        gallery_cams(TASK, ["xbl_d"], "lime", settings, data)
 
 
 def test_weights_come_from_the_seed(root):

@@ -45,8 +45,8 @@ def object_edges(object_mask: Tensor) -> Tensor:
     Returns:
         bool ``(N, h * w)``.
 
-    >>> object_edges(torch.tensor([[[False, False, True, True, False, False]]])).int()
-    tensor([[0, 1, 0, 1, 0, 0]], dtype=torch.int32)
+    >>> object_edges(torch.tensor([[[False, False, True, True, True, False, False]]])).int()
+    tensor([[0, 1, 0, 0, 1, 0, 0]], dtype=torch.int32)
     """
     mask = object_mask.flatten(1).float()
     padded = torch.nn.functional.pad(mask[:, None], (1, 1), mode="replicate")[:, 0]

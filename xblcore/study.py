@@ -21,7 +21,7 @@ from tqdm import tqdm
 from xblcore import checkpoints, config, methods, models, project, selection
 from xblcore.checkpoints import Run
 from xblcore.config import TaskConfig
-from xblcore.evaluate import EXPLAINERS, Marked, attributions, measure, predict
+from xblcore.evaluate import EXPLAINERS, Marked, attributions, measure
 from xblcore.manifest import environment
 from xblcore.methods import Method
 from xblcore.prepare import TaskData, device_of, load_data
@@ -209,52 +209,3 @@ def save(result: MethodRuns, folder: Path, *, root: Path | None = None) -> None:
     with project.write_atomic(folder / "manifest.json") as path:
         path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     checkpoints.drop(root or project.root(), result.settings.task, result.method.name)
-
-
-def load_model(
-    task: str,
-    method_name: str,
-    settings: TaskConfig,
-    data: TaskData,
-    *,
-    seed: int | None = None,
-    root: Path | None = None,
-) -> models.SplitNet:
-    """A network that :func:`save` kept, by default that of the first seed, in eval mode.
-
-    Raises:
-        FileNotFoundError: the method was not trained on the task.
-        ValueError: not with this seed.
-    """
-    path = (root or project.root()) / "build" / "runs" / task / method_name / "weights.pt"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no networks of {method_name} on {task}; run: dvc repro train@{task}-{method_name}"
-        )
-    states = torch.load(path, weights_only=True)
-    chosen = str(settings.seeds[0] if seed is None else seed)
-    if chosen not in states:
-        raise ValueError(f"seed must be one of {', '.join(states)}, got {chosen}")
-    model = new_model(settings, data, seed=0)
-    model.load_state_dict(states[chosen])
-    return model.eval()
-
-
-def gallery_cams(
-    task: str, method_names: Sequence[str], explainer: str, settings: TaskConfig, data: TaskData
-) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
-    """What each method's first network sees in the gallery: CAMs ``(G, h, w)`` and predictions.
-
-    Raises:
-        ValueError: no such explainer.
-    """
-    known = {e.name: e for e in EXPLAINERS}
-    if explainer not in known:
-        raise ValueError(f"explainer must be one of {', '.join(known)}, got {explainer!r}")
-    cams, predictions = {}, {}
-    for name in method_names:
-        model = load_model(task, name, settings, data)
-        images = data.gallery.images
-        cams[name] = attributions(model, images, known[explainer], layer=model.cam_layer).cpu()
-        predictions[name] = predict(model, images).argmax(1).tolist()
-    return cams, predictions

@@ -12,8 +12,10 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "xblcore"
 # They start what a stage runs and decide nothing in it; a change there must not retrain.
-STARTERS = {f"xblcore/pipeline/{name}.py"
-            for name in ("notebook", "execute", "lifeline", "dvc_command", "reproduce")}  # fmt: skip
+STARTERS = {
+    f"xblcore/pipeline/{name}.py"
+    for name in ("notebook", "execute", "lifeline", "dvc_command", "reproduce")
+}
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 

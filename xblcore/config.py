@@ -24,7 +24,7 @@ class TaskConfig:
         task: name of the task.
         profile: name of the profile.
         device: ``auto``, ``cpu`` or ``cuda``.
-        data: which data, ``auto`` or ``original`` (a later task may offer ``stand-in``).
+        data: which data: ``original``, ``stand-in``, or ``auto``, the original if it can be had.
         data_seed: of the splits and of the decoys.
         decoy: settings of the decoy, as the task's builder takes them.
         model: a network of :mod:`xblcore.models`.
@@ -40,6 +40,7 @@ class TaskConfig:
         ramp_epochs: over which the weight rises from 0.
         batch_size: images a training step.
         learning_rate: of Adam.
+        by_data: to ``original`` or ``stand-in``, the settings of the data that differ there.
     """
 
     task: str
@@ -61,6 +62,7 @@ class TaskConfig:
     ramp_epochs: float
     batch_size: int
     learning_rate: float
+    by_data: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("threads", "explained_images", "n_train", "n_val", "n_test", "epochs",
@@ -156,22 +158,31 @@ def load(root: Path | None = None) -> Config:
 
 
 def from_mapping(kind: type[T], values: dict[str, Any], where: str) -> T:
-    """A dataclass from a mapping that must have exactly its fields, each of its type.
+    """A dataclass from a mapping that must have its fields and no other, each of its type.
+
+    A field that has a default may be left out.
 
     Raises:
         ValueError: a key that is missing or unknown (with the nearest known one), a wrong type.
     """
     types = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    names = [field.name for field in fields]
     for key in values:
         if key not in names:
             near = difflib.get_close_matches(str(key), names, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"{where} must not have the key {key!r}{hint}")
-    missing = [name for name in names if name not in values]
+    missing = [
+        field.name
+        for field in fields
+        if field.name not in values
+        and field.default is field.default_factory is dataclasses.MISSING
+    ]
     if missing:
         raise ValueError(f"{where} must have the key {missing[0]!r}, got none")
-    return kind(**{name: _typed(values[name], types[name], f"{where}: {name}") for name in names})
+    typed = {name: _typed(values[name], types[name], f"{where}: {name}") for name in values}
+    return kind(**typed)
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from xblcore import project
 from xblcore.datasets import store
+from xblcore.datasets.collection import read_manifest
 from xblcore.datasets.drawing import VIEWS
 from xblcore.datasets.settings import DataConfig, DecoyConfig
 from xblcore.datasets.split import Split
@@ -34,7 +35,8 @@ def build(task: str, config: DataConfig, *, raw_root: Path, out_root: Path) -> P
 
     Args:
         task: a name in :data:`TASKS`.
-        config: counts, seed, decoy, and which data.
+        config: counts, seed, decoy, and which data; the manifest keeps it as it is for the data
+            that is used.
         raw_root: folder with one folder of raw files a source.
         out_root: folder with one folder a built task.
 
@@ -45,14 +47,18 @@ def build(task: str, config: DataConfig, *, raw_root: Path, out_root: Path) -> P
         ValueError: unknown task, a config that the data cannot serve, an altered raw file.
         FileNotFoundError: a raw file that was not fetched.
     """
-    kind, recipe = choose(task, raw_root, config.data)
+    recipe, own = choose(task, config, raw_root)
+    drawn = recipe.draw(raw_root, own)
     about: Manifest = {
-        "data": kind,
+        "data": own.data,
         "classes": list(recipe.classes),
-        "config": asdict(config),
+        "config": asdict(own),
         "sources": {source.name: dict(source.files) for source in recipe.sources},
     }
-    return store.write(out_root, task, recipe.draw(raw_root, config), about)
+    if recipe.collection:
+        gathered = read_manifest(raw_root / recipe.collection.name)
+        about["gathered"] = {key: value for key, value in gathered.items() if key != "files"}
+    return store.write(out_root, task, drawn, about)
 
 
 def load(task: str, *, split: str, root: Path | None = None) -> Split:

@@ -49,7 +49,10 @@ def check_sha256(expected: str) -> Callable[[Path], None]:
 
 
 class Patience:
-    """Ends a download after so many seconds without a byte, over all its tries and mirrors."""
+    """Ends a download after so many seconds without a byte, over all its tries and mirrors.
+
+    Downloads that share one end together, and each byte of any of them renews it for all.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -95,7 +98,7 @@ def download(
     target: Path,
     *,
     check: Callable[[Path], None],
-    patience: float = 12.0,
+    patience: float | Patience = 12.0,
     attempts: int = 6,
     backoff: float = 0.5,
     progress: bool = True,
@@ -106,7 +109,8 @@ def download(
         urls: the same file on several mirrors, the preferred one first.
         target: where the file goes; its folder must exist.
         check: raises ValueError if the file it is given is not the right one.
-        patience: seconds without a single byte after which all mirrors are given up.
+        patience: seconds without a single byte after which all mirrors are given up, or what
+            is left of them where several downloads share it.
         attempts: rounds over the mirrors; a mirror that says no (4xx) or serves something else
             whole is not asked again.
         backoff: seconds before the second round, doubled for each further one.
@@ -119,7 +123,8 @@ def download(
         DownloadError: none did.
     """
     part = target.with_name(target.name + ".part")
-    waiting = Patience(patience)
+    waiting = patience if isinstance(patience, Patience) else Patience(patience)
+    timeout = waiting.seconds / (1 + len(urls))
     failures: dict[str, str] = {}
     refused: set[str] = set()
     for attempt in range(attempts):
@@ -131,7 +136,7 @@ def download(
             if url in refused or not waiting.left():
                 continue
             try:
-                resumed = _continue_part(url, part, waiting, patience / (1 + len(urls)), progress)
+                resumed = _continue_part(url, part, waiting, timeout, progress)
             except (requests.RequestException, HTTPError) as error:
                 failures[url] = f"{type(error).__name__}: {error}"
                 if _is_final(error):

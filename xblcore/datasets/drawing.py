@@ -38,7 +38,8 @@ class Pool:
     Attributes:
         images: uint8 ``(N, H, W, C)``.
         labels: int64 ``(N,)``.
-        object_mask: bool ``(N, H, W)``.
+        object_mask: bool ``(N, H, W)``; all False where the source has none and
+            :mod:`xblcore.datasets.annotation` makes them up later.
         source: int64 ``(N,)``, identity of each image, unique within a task.
     """
 

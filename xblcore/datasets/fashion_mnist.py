@@ -114,6 +114,16 @@ def read_pool(raw_root: Path, which: str, *, first: int = 0) -> Pool:
     return checked_pool(*arrays, first=first)
 
 
+def read_pools(raw_root: Path) -> tuple[Pool, Pool]:
+    """The 60,000 training and the 10,000 test images, with distinct identities.
+
+    Raises:
+        FileNotFoundError, ValueError: a file that is not there, or not the original one.
+    """
+    train = read_pool(raw_root, "train")
+    return train, read_pool(raw_root, "t10k", first=len(train.labels))
+
+
 def checked_pool(images: decoys.Pixels, labels: decoys.Pixels, *, first: int) -> Pool:
     """A :class:`Pool` of grey images ``(N, H, W)`` and labels ``(N,)``.
 
@@ -140,6 +150,5 @@ def decoy_fashion_mnist(raw_root: Path, config: DataConfig) -> dict[str, Drawn]:
     Returns:
         The four disjoint splits of :func:`draw_splits`.
     """
-    train = read_pool(raw_root, "train")
-    test = read_pool(raw_root, "t10k", first=len(train.labels))
+    train, test = read_pools(raw_root)
     return draw_splits(train, test, palette=decoys.grey_palette(len(CLASSES)), config=config)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from xblcore.datasets import fashion_mnist
+from xblcore.datasets import cifar10, coco_2014, coco_stand_in, fashion_mnist, stand_ins
+from xblcore.datasets.collection import Collection
 from xblcore.datasets.drawing import Drawn
 from xblcore.datasets.settings import DataConfig, DataKind
 from xblcore.datasets.sources import Source, fetch, missing_files
@@ -28,17 +29,40 @@ class Recipe:
         draw: the folder of raw files and a config to the four disjoint splits.
         classes: name of each class.
         sources: raw files it needs.
+        collection: raw files that depend on the config, gathered from the sources; None: none.
     """
 
     draw: Callable[[Path, DataConfig], dict[str, Drawn]]
     classes: tuple[str, ...]
     sources: tuple[Source, ...]
+    collection: Collection | None = None
+
+    def is_ready(self, raw_root: Path, config: DataConfig) -> bool:
+        """Whether all raw files are there, unaltered."""
+        return not any(missing_files(source, raw_root) for source in self.sources) and (
+            self.collection is None or self.collection.is_ready(raw_root, config)
+        )
 
 
 TASKS: dict[str, dict[DataKind, Recipe]] = {
     "decoy_fashion_mnist": {
         "original": Recipe(
             fashion_mnist.decoy_fashion_mnist, fashion_mnist.CLASSES, (fashion_mnist.SOURCE,)
+        ),
+    },
+    "decoy_cifar10": {
+        "original": Recipe(cifar10.decoy_cifar10, cifar10.CLASSES, (cifar10.SOURCE,)),
+        "stand-in": Recipe(stand_ins.decoy_cifar10, fashion_mnist.CLASSES, (fashion_mnist.SOURCE,)),
+    },
+    "decoy_coco": {
+        "original": Recipe(
+            coco_2014.decoy_coco, coco_2014.CLASSES, (coco_2014.SOURCE,), coco_2014.COLLECTION
+        ),
+        "stand-in": Recipe(
+            coco_stand_in.decoy_coco,
+            coco_stand_in.CLASSES,
+            (fashion_mnist.SOURCE,),
+            coco_stand_in.COLLECTION,
         ),
     },
 }
@@ -62,8 +86,14 @@ def recipes(task: str, data: str) -> dict[DataKind, Recipe]:
     return found
 
 
-def fetch_task(task: str, raw_root: Path, *, data: str = "auto", progress: bool = True) -> DataKind:
+def fetch_task(task: str, config: DataConfig, *, raw_root: Path, progress: bool = True) -> DataKind:
     """Fetch the raw files of a task; with ``auto``, those of the stand-in if it must be.
+
+    Args:
+        task: a name in :data:`TASKS`.
+        config: which data, and how many images where not all are fetched.
+        raw_root: folder with one folder of raw files a source.
+        progress: show bars while downloading.
 
     Returns:
         Which data can now be built.
@@ -73,10 +103,13 @@ def fetch_task(task: str, raw_root: Path, *, data: str = "auto", progress: bool 
         FileNotFoundError: the files are not to be had; the message says what helps.
     """
     failures = []
-    for kind, recipe in recipes(task, data).items():
+    for kind, recipe in recipes(task, config.data).items():
+        own = config.of_kind(kind)
         try:
             for source in recipe.sources:
                 fetch(source, raw_root, progress=progress)
+            if recipe.collection and not recipe.collection.is_ready(raw_root, own):
+                recipe.collection.gather(raw_root, own, progress)
         except FileNotFoundError as error:
             failures.append(str(error))
         else:
@@ -86,18 +119,19 @@ def fetch_task(task: str, raw_root: Path, *, data: str = "auto", progress: bool 
     raise FileNotFoundError("\n".join(failures))
 
 
-def choose(task: str, raw_root: Path, data: str) -> tuple[DataKind, Recipe]:
+def choose(task: str, config: DataConfig, raw_root: Path) -> tuple[Recipe, DataConfig]:
     """The first recipe of a task whose raw files are all there, the last one if none's are.
 
     Says so loudly where ``auto`` comes to a stand-in.
+
+    Returns:
+        The recipe, and the config for its kind of data, which is ``data`` of it.
     """
-    found = recipes(task, data)
+    found = recipes(task, config.data)
     ready = (
-        kind
-        for kind, recipe in found.items()
-        if not any(missing_files(source, raw_root) for source in recipe.sources)
+        kind for kind, recipe in found.items() if recipe.is_ready(raw_root, config.of_kind(kind))
     )
     kind = next(ready, list(found)[-1])
-    if kind == "stand-in" and data == "auto":
+    if kind == "stand-in" and config.data == "auto":
         log.warning("%s: the original data is not in %s; USING THE STAND-IN", task, raw_root)
-    return kind, found[kind]
+    return found[kind], config.of_kind(kind)

@@ -37,6 +37,7 @@ def settings(task: str) -> datasets.DataConfig:
         seed=chosen.data_seed,
         decoy=datasets.DecoyConfig.of(chosen.decoy),
         data=chosen.data,
+        by_data=chosen.by_data,
     )
 
 

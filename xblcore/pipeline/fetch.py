@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from xblcore import config, datasets, project
+from xblcore.pipeline import decoy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         study = config.load()
         for task in options.task or study.tasks:
             raw_root = project.root() / "data" / "raw"
-            kind = datasets.fetch_task(task, raw_root, data=study.task(task).data)
+            kind = datasets.fetch_task(task, decoy.settings(task), raw_root=raw_root)
             print(f"{task}: {kind} data is in data/raw")
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)

@@ -40,9 +40,9 @@ def test_every_method_has_a_style_of_its_own():
         assert 1.05 / (luminance(look.colour) + 0.05) > 1.9, f"{look.label} is too pale on white"
 
 
-def test_methods_of_the_same_colour_are_not_both_of_the_first_task():
+def test_a_colour_comes_twice_only_when_all_eight_are_taken():
     looks = [style.method(name) for name in METHODS]
-    assert len({look.colour for look in looks}) == len(looks)
+    assert len({look.colour for look in looks}) == min(len(looks), 8)
 
 
 def test_an_own_method_gets_a_lasting_style_and_its_own_name():

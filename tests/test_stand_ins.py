@@ -249,6 +249,8 @@ def test_scenes_of_another_config_take_the_place_of_the_old_ones(raw_root, tmp_p
     smaller = dataclasses.replace(config, n_train=8)
     datasets.fetch_task(COCO_TASK, smaller, raw_root=tmp_path)
     assert len(list((folder / "images").iterdir())) == 24
+    with pytest.raises(ValueError, match="coco-stand-in must be gathered for .* got .*; run: pyth"):
+        datasets.build(COCO_TASK, config, raw_root=tmp_path, out_root=tmp_path)
 
     image = sorted((folder / "images").iterdir())[0]
     image.write_bytes(image.read_bytes()[:-1])

@@ -14,7 +14,7 @@ import numpy as np
 from xblcore import decoys
 from xblcore.datasets.coco_format import read_instances
 from xblcore.datasets.coco_pixels import read_image, resized, resized_mask, union_mask
-from xblcore.datasets.collection import Manifest, read_manifest, read_verified
+from xblcore.datasets.collection import REMEDY, Manifest, read_manifest, read_verified
 from xblcore.datasets.drawing import Drawn, Pool, draw_splits
 from xblcore.datasets.settings import DataConfig
 
@@ -89,10 +89,17 @@ def draw(folder: Path, categories: Sequence[int], config: DataConfig) -> dict[st
 
     Returns:
         The four disjoint splits of :func:`draw_splits`.
+
+    Raises:
+        FileNotFoundError: the collection is not there.
+        ValueError: it was gathered for another config, a file of it was altered or is broken.
     """
-    size = request(config)["image_size"]
+    wanted, gathered = request(config), read_manifest(folder)["request"]
+    if gathered != wanted:
+        raise ValueError(f"{folder} must be gathered for {wanted}, got {gathered}; {REMEDY}")
     train, test = (
-        read_pool(folder, which, categories=categories, size=size) for which in ("train", "test")
+        read_pool(folder, which, categories=categories, size=wanted["image_size"])
+        for which in ("train", "test")
     )
     released = config.decoy.kind == "released"
     palette = released_palette() if released else decoys.colour_palette(len(categories))

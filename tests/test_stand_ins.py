@@ -33,7 +33,7 @@ SMALL = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def raw_root(tmp_path_factory):
     """The original files, which are read once, for that takes a second each time."""
     root = originals.raw_root(tmp_path_factory.mktemp("raw"))
@@ -43,7 +43,7 @@ def raw_root(tmp_path_factory):
         yield root
 
 
-@pytest.fixture(scope="session", params=[CIFAR, COCO_TASK])
+@pytest.fixture(scope="module", params=[CIFAR, COCO_TASK])
 def built(request, raw_root, tmp_path_factory):
     """A task, the folder that it was built in, and its splits."""
     task, root = request.param, tmp_path_factory.mktemp("built")

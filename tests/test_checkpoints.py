@@ -98,6 +98,7 @@ def key(tmp_path):
         {"settings_": {"batch_size": 8}},
         {"settings_": {"threads": 2}},
         {"settings_": {"explained_images": 9}},
+        {"settings_": {"held_out_images": 9}},
         {"settings_": {"model": "other"}},
         {"data_": {"fingerprint": "other"}},
         {"method": "erm"},

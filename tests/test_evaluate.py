@@ -9,11 +9,12 @@ import pytest
 import torch
 import toys
 
-from xblcore import evaluate, metrics
+from xblcore import evaluate, explainers, metrics
 from xblcore.distance import distance_map
-from xblcore.evaluate import Explainer, Marked, Measurement
+from xblcore.evaluate import Marked, Measurement
+from xblcore.explainers import CAMS, HELD_OUT, Explainer
 
-HIRES = (Explainer("hires_cam", "hires_cam", "logit"),)
+HIRES = (explainers.get("hires_cam"),)
 OF_MAPS = {name for name, metric in metrics.METRICS.items() if metric.needs[0] == "cam"}
 
 
@@ -36,14 +37,16 @@ def values(rows: list[Measurement]) -> dict[tuple[str, str, str], tuple[float, f
     return {(r.split, r.explainer, r.metric): (r.value, r.nan_share) for r in rows}
 
 
-def measured(splits, swapped=None, **options):
-    options = {"layer": "features", "explained": 10, "explainers": HIRES} | options
-    return values(evaluate.measure(toys.hand_net(), splits, swapped or {}, **options))
+def measured(splits, by=HIRES, *, swapped=None, count=10, model=None):
+    model = model or toys.hand_net()
+    behaviour = evaluate.behaviour(model, splits, swapped or {})
+    explained = evaluate.explanations(model, splits, by, layer="features", count=count)
+    return values([*behaviour, *explained])
 
 
 def test_rows_by_hand():
     swapped = torch.tensor([[[[3.0, 3.0]]], [[[3.0, 3.0]]]])
-    rows = measured({"s": by_hand()}, {"s": swapped})
+    rows = measured({"s": by_hand()}, swapped={"s": swapped})
     assert rows["s", "none", "accuracy"] == (0.5, 0.0)
     assert rows["s", "none", "decoy_flip_rate"] == (0.5, 0.0)
     assert rows["s", "hires_cam", "dead_cam"] == (0.5, 0.0)
@@ -74,15 +77,15 @@ def test_an_object_that_fills_the_grid_is_no_missing_annotation():
 
 
 def test_what_is_undefined_on_every_image_is_nan_and_counted():
-    rows = measured({"s": by_hand()}, explained=1)
+    rows = measured({"s": by_hand()}, count=1)
     value, nan_share = rows["s", "hires_cam", "energy_pointing_game"]
     assert math.isnan(value) and nan_share == 1
     assert rows["s", "none", "accuracy"] == (0.5, 0.0), "all images are classified"
 
 
 def test_rows_of_every_split_and_explainer():
-    rows = measured({"a": by_hand(), "b": by_hand()}, explainers=evaluate.EXPLAINERS)
-    names = [explainer.name for explainer in evaluate.EXPLAINERS]
+    rows = measured({"a": by_hand(), "b": by_hand()}, CAMS)
+    names = [explainer.name for explainer in CAMS]
     assert len(set(names)) == len(names) == 3
     for split in ("a", "b"):
         assert (split, "none", "decoy_flip_rate") not in rows
@@ -110,12 +113,24 @@ def test_the_batch_size_bounds_the_memory_and_changes_no_number(monkeypatch):
     for batch in (100, 4):
         monkeypatch.setattr(evaluate, "BATCH", batch)
         swapped = {"s": split.images.flip(0)}
-        rows = evaluate.measure(model, {"s": split}, swapped, layer="features", explained=11)
-        results.append(values(rows))
+        results.append(measured({"s": split}, CAMS, swapped=swapped, count=11, model=model))
     assert results[0].keys() == results[1].keys()
     for key, row in results[0].items():
         assert results[1][key] == pytest.approx(row, rel=1e-5, nan_ok=True), key
     assert max(sizes[-10:]) == 4
+
+
+def test_an_attribution_finer_than_the_grid_is_averaged_over_its_cells():
+    fine = torch.tensor([[1.0, 3.0, 0.0, 0.0], [0.0, 0.0, 0.0, 4.0]]).repeat(2, 1, 1)  # (2, 2, 4)
+    by = (Explainer("fine", lambda _model, images, _layer: fine[: len(images)]),)
+    rows = measured({"s": by_hand()}, by)  # cells [1, 1], the object in the first
+    assert rows["s", "fine", "energy_pointing_game"][0] == pytest.approx(0.5)
+
+
+def test_explainers_that_no_method_trains_on_give_every_metric_of_a_map():
+    rows = measured({"s": random_split(6)}, HELD_OUT, model=toys.fc_net())
+    for explainer in HELD_OUT:
+        assert {m for _, e, m in rows if e == explainer.name} == OF_MAPS
 
 
 def test_a_model_is_measured_as_it_predicts_and_left_as_it_was():

@@ -11,7 +11,8 @@ import toy_task
 from toy_task import SIZE, TASK
 
 from xblcore import checkpoints, config, datasets, metrics, models, prepare, study
-from xblcore.evaluate import EXPLAINERS, predict
+from xblcore.evaluate import predict
+from xblcore.explainers import CAMS, EXPLAINERS, HELD_OUT
 from xblcore.trained import gallery_cams, load_model
 
 RUNS = [(1.0, 0), (3.0, 0)]  # of xbl_d, then (the chosen weight, 1)
@@ -60,7 +61,11 @@ def test_the_table_is_tidy_and_complete(root):
     assert table.chosen.dtype == bool and set(table[table.chosen].seed) == {0, 1}
     assert table[table.chosen].weight.nunique() == 1
     assert set(table.split) == {"val", "val_swapped", "test_decoy", "test_clean"}
-    assert set(table.explainer) == {"none", *(explainer.name for explainer in EXPLAINERS)}
+    assert set(table.explainer) == {"none", *EXPLAINERS}
+    held_out = table[table.explainer.isin([explainer.name for explainer in HELD_OUT])]
+    assert set(held_out.split) == {"test_decoy"}, "they cost too much for every split"
+    for explainer in CAMS:
+        assert set(table[table.explainer == explainer.name].split) == set(table.split)
     assert set(table.metric) == set(metrics.METRICS)
     flips = table[table.metric == "decoy_flip_rate"]
     assert set(flips.split) == {"val", "test_decoy"}
@@ -200,8 +205,7 @@ def test_the_gallery_shows_what_the_first_network_sees(root, saved):
     assert torch.equal(cams["xbl_d"], saved.chosen[0].over_training[-1])
     model = load_model(TASK, "xbl_d", settings, data, root=root)
     assert predictions["xbl_d"] == model(data.gallery.images).argmax(1).tolist()
-    names = ", ".join(explainer.name for explainer in EXPLAINERS)
-    with pytest.raises(ValueError, match=f"explainer must be one of {names}, got 'lime'"):
+    with pytest.raises(ValueError, match=f"explainer must be one of {', '.join(EXPLAINERS)}, got"):
         gallery_cams(TASK, ["xbl_d"], "lime", settings, data)
 
 

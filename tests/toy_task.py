@@ -31,7 +31,13 @@ PARAMS = {
     },
     "profiles": {
         "toy": {
-            "common": {"seeds": [0, 1], "sweep_seeds": [0], "threads": 1, "explained_images": 8},
+            "common": {
+                "seeds": [0, 1],
+                "sweep_seeds": [0],
+                "threads": 1,
+                "explained_images": 8,
+                "held_out_images": 4,
+            },
             TASK: {
                 "n_train": 32,
                 "n_val": 12,

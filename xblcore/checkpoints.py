@@ -23,7 +23,7 @@ from xblcore.train import EpochLog
 
 # A finished run is taken up again only if none of these modules has changed since.
 DECIDING = ("cam", "capture", "distance", "losses", "released", "methods", "models", "train",
-            "evaluate", "metrics", "prepare", "study")  # fmt: skip
+            "evaluate", "explainers", "metrics", "prepare", "study")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class TaskConfig:
         sweep_seeds: those of ``seeds`` that try every candidate weight.
         threads: of PyTorch; part of the configuration, for it decides the last bits.
         explained_images: of each split, the first so many are explained; all are classified.
+        held_out_images: the same for the explainers that no method trains on, which cost more.
         n_train: images to learn from.
         n_val: images to choose the weight on.
         n_test: images in each test split.
@@ -55,6 +56,7 @@ class TaskConfig:
     sweep_seeds: list[int]
     threads: int
     explained_images: int
+    held_out_images: int
     n_train: int
     n_val: int
     n_test: int
@@ -65,8 +67,8 @@ class TaskConfig:
     by_data: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("threads", "explained_images", "n_train", "n_val", "n_test", "epochs",
-                     "batch_size", "learning_rate"):  # fmt: skip
+        for name in ("threads", "explained_images", "held_out_images", "n_train", "n_val", "n_test",
+                     "epochs", "batch_size", "learning_rate"):  # fmt: skip
             value = getattr(self, name)
             if not value > 0:
                 raise ValueError(f"{name} of {self.task} must be above 0, got {value}")

@@ -1,36 +1,21 @@
-"""Measure a trained model: accuracy and flips on every image, explanations by every explainer."""
+"""Measure a trained model: its behaviour on every image, its explanations by any explainer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from xblcore import metrics
-from xblcore.cam import CamMethod, ScoreKind, explain
 from xblcore.capture import evaluating
+from xblcore.explainers import Explainer
 
 BATCH = 500  # images at a time; bounds the memory, changes no number
 
 BEHAVIOUR = "none"  # explainer of the rows that need no attribution
-
-
-@dataclass(frozen=True)
-class Explainer:
-    """A way of attributing a prediction, and the name it has in the tables."""
-
-    name: str
-    method: CamMethod
-    score: ScoreKind
-
-
-EXPLAINERS = (
-    Explainer("grad_cam", "grad_cam", "logit"),
-    Explainer("hires_cam", "hires_cam", "logit"),
-    Explainer("hires_cam_log_prob", "hires_cam", "log_prob"),
-)
 
 
 @dataclass(frozen=True)
@@ -80,37 +65,19 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def attributions(model: nn.Module, images: Tensor, explainer: Explainer, *, layer: str) -> Tensor:
-    """CAMs ``(N, h, w)`` of the predicted classes, in batches."""
-    return torch.cat(
-        [
-            explain(model, batch, layer=layer, method=explainer.method, score=explainer.score)
-            for batch in images.split(BATCH)
-        ]
-    )
+    """Attributions ``(N, h, w)`` of the predicted classes, in batches."""
+    return torch.cat([explainer.attribute(model, batch, layer) for batch in images.split(BATCH)])
 
 
-def measure(
-    model: nn.Module,
-    splits: Mapping[str, Marked],
-    swapped: Mapping[str, Tensor],
-    *,
-    layer: str,
-    explained: int,
-    explainers: tuple[Explainer, ...] = EXPLAINERS,
+def behaviour(
+    model: nn.Module, splits: Mapping[str, Marked], swapped: Mapping[str, Tensor]
 ) -> list[Measurement]:
-    """All metrics of a model on all splits.
+    """What needs no attribution: accuracy, and reliance on the decoy where there is one.
 
     Args:
         model: maps images to logits.
         splits: by name.
         swapped: for splits with a decoy, the same images with the decoy's value changed.
-        layer: the explained layer.
-        explained: of each split, the first so many images are explained.
-        explainers: which attributions.
-
-    Returns:
-        One measurement a split, explainer and metric; a metric whose annotation is missing from a
-        whole split (the decoy's on clean images) has none there.
     """
     rows: list[Measurement] = []
     for split, marked in splits.items():
@@ -119,9 +86,37 @@ def measure(
         if split in swapped:
             flips = metrics.decoy_flip_rate(logits, predict(model, swapped[split]))
             rows.append(_row(split, BEHAVIOUR, "decoy_flip_rate", flips))
-        few = marked.first(explained)
+    return rows
+
+
+def explanations(
+    model: nn.Module,
+    splits: Mapping[str, Marked],
+    explainers: Sequence[Explainer],
+    *,
+    layer: str,
+    count: int,
+) -> list[Measurement]:
+    """Every metric of an explanation, on the grid of the annotations.
+
+    Args:
+        model: maps images to logits.
+        splits: by name.
+        explainers: which attributions; those finer than the grid are averaged over its cells.
+        layer: the explained layer.
+        count: of each split, the first so many images are explained.
+
+    Returns:
+        One measurement a split, explainer and metric; a metric whose annotation is missing from a
+        whole split (the decoy's on clean images) has none there.
+    """
+    rows: list[Measurement] = []
+    for split, marked in splits.items():
+        few = marked.first(count)
         for explainer in explainers:
-            cam = attributions(model, few.images, explainer, layer=layer)
+            fine = attributions(model, few.images, explainer, layer=layer)
+            height, width = few.object_mask.shape[1:]
+            cam = adaptive_avg_pool2d(fine, (height, width))  # (N, h, w)
             rows += [
                 _row(split, explainer.name, name, values)
                 for name, values in _explanation_metrics(cam, few).items()

@@ -6,7 +6,9 @@ A CAM explains the output of ``features``; its grid is that output's height and 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -36,26 +38,81 @@ class CellFlatten(nn.Module):
         return features.permute(0, 2, 3, 1).flatten(1)
 
 
-def small_cnn(channels: int, classes: int, size: int) -> SplitNet:
-    """Two convolutions and two fully connected layers; the CAM has half the image's resolution."""
-    features = nn.Sequential(
-        nn.Conv2d(channels, 16, 3, padding=1),
-        nn.MaxPool2d(2),
-        nn.ReLU(),  # commutes with the pooling, and is a quarter of the work behind it
-        nn.Conv2d(16, 32, 3, padding=1),
-        nn.ReLU(),
-    )  # (N, 32, size / 2, size / 2)
-    head = nn.Sequential(
+def _convolution(channels: int, filters: int, *, pooled: bool, normalised: bool) -> list[nn.Module]:
+    """3x3 convolution, halved where ``pooled``, batch norm where ``normalised``, ReLU."""
+    layers: list[nn.Module] = [nn.Conv2d(channels, filters, 3, padding=1)]
+    if pooled:
+        layers.append(nn.MaxPool2d(2))  # commutes with ReLU, and is a quarter of the work behind it
+    if normalised:
+        layers.append(nn.BatchNorm2d(filters))
+    return [*layers, nn.ReLU()]
+
+
+def _trunk(channels: int, filters: Sequence[int], *, pools: int, normalised: bool) -> nn.Sequential:
+    """One convolution for each of ``filters``, the first ``pools`` of them pooled."""
+    layers: list[nn.Module] = []
+    for n, (before, after) in enumerate(pairwise([channels, *filters])):
+        layers += _convolution(before, after, pooled=n < pools, normalised=normalised)
+    return nn.Sequential(*layers)
+
+
+def _connected(filters: int, classes: int, grid: int) -> nn.Sequential:
+    """Pooling and two fully connected layers on a CAM grid of ``grid`` cells a side."""
+    return nn.Sequential(
         nn.MaxPool2d(2),
         CellFlatten(),
-        nn.Linear(32 * (size // 4) ** 2, 64),
+        nn.Linear(filters * (grid // 2) ** 2, 64),
         nn.ReLU(),
         nn.Linear(64, classes),
     )
-    return SplitNet(features, head)
 
 
-MODELS: dict[str, Callable[[int, int, int], SplitNet]] = {"small_cnn": small_cnn}
+def _averaged(filters: int, classes: int) -> nn.Sequential:
+    """Global average pooling and one linear layer: there Grad-CAM and HiResCAM are the same."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(filters, classes))
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of the study.
+
+    Attributes:
+        filters: of each 3x3 convolution.
+        pools: how many convolutions, from the first on, are followed by pooling; each halves the
+            CAM's resolution.
+        normalised: batch norm after each convolution.
+        averaged: global average pooling before the last layer, instead of fully connected ones.
+    """
+
+    filters: tuple[int, ...]
+    pools: int
+    normalised: bool
+    averaged: bool = False
+
+    @property
+    def smallest(self) -> int:
+        """Least side of the images: pooled throughout, they keep one pixel."""
+        return int(2 ** (self.pools + 1))
+
+    def make(self, channels: int, classes: int, size: int) -> SplitNet:
+        """The network for images of ``size`` pixels a side, weights from the global generator."""
+        trunk = _trunk(channels, self.filters, pools=self.pools, normalised=self.normalised)
+        if self.averaged:
+            return SplitNet(trunk, _averaged(self.filters[-1], classes))
+        return SplitNet(trunk, _connected(self.filters[-1], classes, size >> self.pools))
+
+
+# In the search space of the authors' released scripts: 3x3 convolutions, some of them pooled, then
+# fully connected layers. Each has its like under global average pooling.
+_CONNECTED = {
+    "small_cnn": Network((16, 32), pools=1, normalised=False),
+    "three_conv_cnn": Network((16, 16, 32), pools=1, normalised=True),
+    "four_conv_cnn": Network((8, 16, 32, 32), pools=3, normalised=True),
+}
+MODELS = {
+    **_CONNECTED,
+    **{f"{name}_gap": replace(network, averaged=True) for name, network in _CONNECTED.items()},
+}
 
 
 def build(name: str, *, channels: int, classes: int, size: int, seed: int) -> SplitNet:
@@ -77,11 +134,12 @@ def build(name: str, *, channels: int, classes: int, size: int, seed: int) -> Sp
     """
     if name not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, got {name!r}")
-    if size < 4:
-        raise ValueError(f"size must be at least 4 pixels, got {size}")
+    network = MODELS[name]
+    if size < network.smallest:
+        raise ValueError(f"size must be at least {network.smallest} pixels for {name}, got {size}")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPU's too
-        model = MODELS[name](channels, classes, size)
+        model = network.make(channels, classes, size)
     # 1.5 times as fast on a CPU; the stubs of Module.to do not know the argument.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model

@@ -21,13 +21,14 @@ from tqdm import tqdm
 from xblcore import checkpoints, config, methods, models, project, selection
 from xblcore.checkpoints import Run
 from xblcore.config import TaskConfig
-from xblcore.evaluate import EXPLAINERS, Marked, attributions, measure
+from xblcore.evaluate import Marked, attributions, behaviour, explanations
+from xblcore.explainers import CAMS, HELD_OUT
 from xblcore.manifest import environment
 from xblcore.methods import Method
 from xblcore.prepare import TaskData, device_of, load_data
 from xblcore.train import EpochLog, TrainConfig, fit
 
-WATCHED = EXPLAINERS[1]  # the explainer shown over training
+WATCHED = CAMS[1]  # the explainer shown over training
 
 
 def run(data: TaskData, settings: TaskConfig, method: Method, *, weight: float, seed: int) -> Run:
@@ -56,13 +57,13 @@ def run(data: TaskData, settings: TaskConfig, method: Method, *, weight: float, 
         layer=model.cam_layer,
         on_epoch=watch,
     )
-    measurements = measure(
-        model,
-        data.evaluation,
-        data.swapped,
-        layer=model.cam_layer,
-        explained=settings.explained_images,
-    )
+    layer, splits = model.cam_layer, data.evaluation
+    few = {"test_decoy": splits["test_decoy"]}
+    measurements = [
+        *behaviour(model, splits, data.swapped),
+        *explanations(model, splits, CAMS, layer=layer, count=settings.explained_images),
+        *explanations(model, few, HELD_OUT, layer=layer, count=settings.held_out_images),
+    ]
     return Run(
         weight=weight,
         seed=seed,

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from xblcore import models, project
+from xblcore import explainers, models, project
 from xblcore.config import TaskConfig
-from xblcore.evaluate import EXPLAINERS, attributions, predict
+from xblcore.evaluate import attributions, predict
 from xblcore.prepare import TaskData
 from xblcore.study import new_model
 
@@ -52,13 +52,11 @@ def gallery_cams(
     Raises:
         ValueError: no such explainer.
     """
-    known = {e.name: e for e in EXPLAINERS}
-    if explainer not in known:
-        raise ValueError(f"explainer must be one of {', '.join(known)}, got {explainer!r}")
+    chosen = explainers.get(explainer)
     cams, predictions = {}, {}
     for name in method_names:
         model = load_model(task, name, settings, data)
         images = data.gallery.images
-        cams[name] = attributions(model, images, known[explainer], layer=model.cam_layer).cpu()
+        cams[name] = attributions(model, images, chosen, layer=model.cam_layer).cpu()
         predictions[name] = predict(model, images).argmax(1).tolist()
     return cams, predictions

@@ -1,0 +1,120 @@
+"""Explainers that models are measured by, each a name and a way to attribute a prediction.
+
+:data:`CAMS` are those that the methods of the study train on, or near relatives of them. A model
+can game the map that it is trained on, so it is also measured by :data:`HELD_OUT`, explainers of
+other families, which no method trains on. Those are captum's, looked at pixel by pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from captum.attr import InputXGradient, IntegratedGradients, Occlusion
+from torch import Tensor, nn
+
+from xblcore.cam import CamMethod, ScoreKind, explain
+from xblcore.capture import evaluating
+
+IG_STEPS = 16  # of the path from black, by Gauss-Legendre quadrature
+OCCLUDED = 7  # the occluding square is a seventh of the image's side
+AT_ONCE = 64  # occluded copies of the images in one forward pass; changes no number
+
+Attribute = Callable[[nn.Module, Tensor, str], Tensor]
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """A way of attributing a prediction, and the name it has in the tables.
+
+    Attributes:
+        name: in the column ``explainer``.
+        attribute: model, images ``(N, C, H, W)`` and layer to the attribution ``(N, h, w)`` of the
+            predicted classes, at least 0, at the resolution that the explainer has.
+    """
+
+    name: str
+    attribute: Attribute
+
+
+def input_x_gradient(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    """``x * dz_t / dx``, signed, ``(N, C, H, W)``.
+
+    Source: Shrikumar et al. 2016, "Not just a black box", arXiv 1605.01713.
+    """
+    signed: Tensor = InputXGradient(model).attribute(images, target=target)
+    return signed
+
+
+def integrated_gradients(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    """``x * (mean of dz_t / dx on the straight path from black to x)``, signed, ``(N, C, H, W)``.
+
+    Source: Sundararajan et al. 2017, "Axiomatic attribution for deep networks".
+    """
+    signed: Tensor = IntegratedGradients(model).attribute(images, target=target, n_steps=IG_STEPS)
+    return signed
+
+
+def occlusion(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    """How far ``z_t`` falls when a square is painted black, signed, ``(N, C, H, W)``.
+
+    The squares lie side by side; their side is a :data:`OCCLUDED` th of the image's.
+    Source: Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks".
+    """
+    channels, side = images.shape[1], max(1, images.shape[2] // OCCLUDED)
+    signed: Tensor = Occlusion(model).attribute(
+        images,
+        target=target,
+        sliding_window_shapes=(channels, side, side),
+        strides=(channels, side, side),
+        perturbations_per_eval=max(1, AT_ONCE // len(images)),
+    )
+    return signed / channels  # all of a square are painted at once: its fall, shared out
+
+
+def _cam(method: CamMethod, score: ScoreKind) -> Attribute:
+    def attribute(model: nn.Module, images: Tensor, layer: str) -> Tensor:
+        return explain(model, images, layer=layer, method=method, score=score)
+
+    return attribute
+
+
+def _by_pixel(signed: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> Attribute:
+    """Evidence for the class: the channels' sum where it is positive, as with a logit's CAM."""
+
+    def attribute(model: nn.Module, images: Tensor, layer: str) -> Tensor:
+        with evaluating(model):
+            with torch.no_grad():
+                target = model(images).argmax(1)
+            copy = images.clone().requires_grad_()  # captum would set it on the caller's
+            return signed(model, copy, target).detach().sum(1).relu()  # (N, H, W)
+
+    return attribute
+
+
+CAMS = (
+    Explainer("grad_cam", _cam("grad_cam", "logit")),
+    Explainer("hires_cam", _cam("hires_cam", "logit")),
+    Explainer("hires_cam_log_prob", _cam("hires_cam", "log_prob")),
+)
+HELD_OUT = (
+    Explainer("input_x_gradient", _by_pixel(input_x_gradient)),
+    Explainer("integrated_gradients", _by_pixel(integrated_gradients)),
+    Explainer("occlusion", _by_pixel(occlusion)),
+)
+EXPLAINERS = {explainer.name: explainer for explainer in (*CAMS, *HELD_OUT)}
+
+
+def get(name: str) -> Explainer:
+    """The explainer of this name.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+
+    >>> get("occlusion").name
+    'occlusion'
+    """
+    if name not in EXPLAINERS:
+        raise ValueError(f"explainer must be one of {', '.join(EXPLAINERS)}, got {name!r}")
+    return EXPLAINERS[name]

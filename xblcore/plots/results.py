@@ -1,4 +1,4 @@
-"""Figures of results: methods compared, the weight sweep, explainers compared."""
+"""Figures of results: methods and tasks compared, the weight sweep, explainers compared."""
 
 from __future__ import annotations
 
@@ -94,6 +94,36 @@ def accuracies(fig: Figure, runs: pd.DataFrame, table: pd.DataFrame) -> Figure:
         ax.set_title(style.label(split), pad=16)
         ax.set_xlabel("accuracy, with 95% interval and each seed")
     fig.suptitle(style.title_of("Accuracy", runs))
+    return fig
+
+
+SUMMARY = {
+    "recovery": ("test_clean", "recovery: 0 as ERM, 1 as the oracle"),
+    "decoy_flip_rate": ("test_decoy", "decoy flip rate (lower is better)"),
+}
+
+
+def summary(fig: Figure, runs: pd.DataFrame, table: pd.DataFrame) -> Figure:
+    """Every method on every task: what is won back of the accuracy, and what is left of reliance.
+
+    Args:
+        fig: an empty figure, about 1 and 4 for each task inches wide and 7.5 high.
+        runs: of one or several tasks, with :func:`xblcore.results.recoveries` among them.
+        table: from :func:`xblcore.results.method_table` of the same runs.
+    """
+    tasks = runs[["task", "data"]].drop_duplicates().to_dict("records")
+    metrics = [metric for metric in SUMMARY if metric in set(runs["metric"])]
+    grid = fig.subplots(len(metrics), len(tasks), sharex="row", sharey=True, squeeze=False)
+    for row, metric in zip(grid, metrics, strict=True):
+        split, text = SUMMARY[metric]
+        for ax, task in zip(row, tasks, strict=True):
+            own, means = (rows[rows["task"] == task["task"]] for rows in (runs, table))
+            by_method(ax, own, means, metric, split=split, bounds=True)
+            ax.set_title(style.task_label(**task), pad=16)
+            ax.set_xlabel(text)
+            ax.xaxis.set_major_locator(MaxNLocator(5))
+    what = "Summary, mean with 95% interval and each seed"
+    fig.suptitle(what if style.data_of(runs) == "original" else f"{what} ({style.data_of(runs)} data)")
     return fig
 
 

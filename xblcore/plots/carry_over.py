@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pandas as pd
 import seaborn as sns
 from matplotlib import patheffects
@@ -88,7 +90,7 @@ def carry_over(fig: Figure, runs: pd.DataFrame, table: pd.DataFrame) -> Figure:
         _heatmap(ax, part)
     axes[0].set_title("by explainer: share of ERM's attribution distance cured", pad=10)
     axes[1].set_title("in truth: share of ERM's\nexcess decoy flips cured", pad=10)
-    bar = fig.colorbar(axes[0].collections[0], ax=axes, pad=0.02, extend="min", aspect=25)
+    bar = fig.colorbar(axes[0].collections[0], ax=axes, pad=0.02, extend="both", aspect=25)
     bar.set_ticks([-1, 0, 1], labels=["−1", "0: as ERM", "1: cured"])
     bar.outline.set_visible(False)  # type: ignore[operator]
     fig.legend(
@@ -100,11 +102,12 @@ def carry_over(fig: Figure, runs: pd.DataFrame, table: pd.DataFrame) -> Figure:
 
 
 def _heatmap(ax: Axes, shares: pd.DataFrame) -> None:
-    texts = shares.map(lambda share: f"{share:.2f}".replace("-", "−"))
+    texts = shares.map(lambda share: f"{share:z.2f}".replace("-", "−"))
     sns.heatmap(
         shares, ax=ax, cmap="RdBu", vmin=-1, vmax=1, cbar=False, linewidths=1.5,
         annot=texts, fmt="", annot_kws={"size": 9.5},
     )  # fmt: skip
+    inset = 0.0075 * shares.shape[1]  # the same on paper however wide a cell is
     for y, (method, row) in enumerate(shares.iterrows()):
         for x, (column, share) in enumerate(row.items()):
             if share != share:
@@ -113,10 +116,10 @@ def _heatmap(ax: Axes, shares: pd.DataFrame) -> None:
             if trained_on(str(method), str(column)):
                 casing = patheffects.withStroke(linewidth=4.5, foreground="white")
                 ax.add_patch(
-                    Rectangle((x + 0.045, y + 0.07), 0.91, 0.86, fill=False, ec="black", lw=1.8,
-                              path_effects=[casing])
+                    Rectangle((x + inset, y + 0.07), 1 - 2 * inset, 0.86, fill=False, ec="black",
+                              lw=1.8, path_effects=[casing])
                 )  # fmt: skip
-    names = [style.label(str(name)).replace(" ", "\n", 1) for name in shares]
+    names = [textwrap.fill(style.label(str(name)), 11) for name in shares]
     ax.set_xticklabels(names, rotation=0)
     ax.set_yticklabels([style.label(str(name)) for name in shares.index], rotation=0)
     ax.set(xlabel="", ylabel="")

@@ -222,7 +222,7 @@ def test_correlations_that_do_not_exist_are_said_so(runs, told):
 
 def test_the_forest_of_pooled_tasks_says_what_they_are(told):
     pooled = told.assign(task="pooled")
-    ax = informativeness.forest(plt.figure().subplots(), pooled, task="pooled",
-                                data=style.data_of(pd.DataFrame({"data": TASKS.values()})))  # fmt: skip
+    kind = style.data_of(pd.DataFrame({"data": list(TASKS.values())}))
+    ax = informativeness.forest(plt.figure().subplots(), pooled, task="pooled", data=kind)
     assert ax.get_title().endswith("all tasks, pooled by rank (partly stand-in data)")
     assert len(tick_labels(ax)) == 10

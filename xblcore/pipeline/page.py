@@ -236,7 +236,7 @@ def _run_times(manifests: results.Manifests) -> Table:
             _run_time(name, label(row["method"]), row["seconds"], row["device"])
             for row in own.to_dict("records")
         ]
-        every = own["seconds"].sum()  # lists, joined
+        every = [second for seconds in own["seconds"] for second in seconds]
         rows.append(_run_time(name, "All methods", every, ", ".join(dict.fromkeys(own["device"]))))
     caption = (
         "Wall time of training and measuring; the median of a run, and the sum of all. Runs that "

@@ -119,7 +119,7 @@ def summary(fig: Figure, runs: pd.DataFrame, table: pd.DataFrame) -> Figure:
         for ax, task in zip(row, tasks, strict=True):
             own, means = (rows[rows["task"] == task["task"]] for rows in (runs, table))
             by_method(ax, own, means, metric, split=split, bounds=metric == "recovery")
-            ax.set_title(style.task_label(**task), pad=16)
+            ax.set_title(style.task_label(task["task"], data=task["data"]), pad=16)
             ax.set_xlabel(text)
             ax.xaxis.set_major_locator(MaxNLocator(5))
     data = style.data_of(runs)

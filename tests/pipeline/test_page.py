@@ -52,6 +52,8 @@ def make_project(root, runs: pd.DataFrame, *, profile: str = "laptop"):
         results.write_csv(gains, root / "results" / task / "gains.csv")
         for entry in page_parts.FIGURES:
             style.save(Canvas(figsize=(1, 1)), root / "results" / task, entry.name)
+    for entry in (page_parts.SUMMARY, page_parts.POOLED)[: runs["task"].nunique()]:
+        style.save(Canvas(figsize=(1, 1)), root / "results" / "paper", entry.name)
     claims.write(claims.judge(runs), root / "results" / "paper" / "claims.json")
     return root
 
@@ -97,7 +99,7 @@ def test_the_page_needs_nothing_from_outside(text):
 def test_every_picture_has_a_text_and_every_table_a_head(text):
     reader = Reader(text)
     pictures = reader.all("img")
-    assert len(pictures) == len(page_parts.FIGURES)
+    assert len(pictures) == len(page_parts.FIGURES) + 1  # the summary
     assert all(len(picture["alt"] or "") > 40 and picture["width"] for picture in pictures)
     heads = reader.all("th")
     assert heads and all(head.get("scope") in ("col", "row", "rowgroup") for head in heads)
@@ -121,7 +123,7 @@ def test_verdicts_stand_with_estimate_interval_and_rule(root, text):
 def test_every_figure_and_table_is_mapped_to_its_notebook_and_file(text, context):
     last = text[text.index('id="map"') :]
     (task,) = context.tasks
-    for part in (*task.figures, *task.tables, context.summary):
+    for part in (*task.figures, *task.tables, *context.overview, context.summary):
         assert f'href="#{part.anchor}"' in last
         assert part.file in last and part.notebook in last
     assert "results/paper/claims.json" in last
@@ -144,6 +146,43 @@ def test_stand_in_data_and_the_smoke_profile_are_announced(tmp_path, text):
     captions = re.findall(r"<(?:caption|figcaption)[^>]*><strong>(.*?)</strong>", other)
     of_task = [caption for caption in captions if caption.startswith("Decoy")]
     assert of_task and all("(stand-in data)" in caption for caption in of_task)
+    assert {"Summary (stand-in data).", "All methods on all tasks (stand-in data).",
+            "Run times (stand-in data)."} <= set(captions)  # fmt: skip
+
+
+def test_several_tasks_have_a_contents_list_pooled_numbers_and_totals(tmp_path):
+    tasks = {TASK: "original", "decoy_coco": "stand-in"}
+    runs = make_runs(FEW, tasks=tuple(tasks), data=tasks, held_out=True)
+    text = page.write(root=make_project(tmp_path, runs)).read_text("utf-8")
+    contents = text[text.index("<nav") : text.index("</nav>")]
+    names = ["Decoy Fashion-MNIST", "Decoy MS-COCO (stand-in data)"]
+    assert re.findall(r'<a href="#decoy_\w+">(.*?)</a>', contents) == names
+    order = ["paper-summary", "summary", "paper-informativeness_pooled", TASK,
+             f"{TASK}-carry_over", "decoy_coco", "decoy_coco-carry_over", "run-times"]  # fmt: skip
+    places = [text.index(f' id="{anchor}"') for anchor in order]
+    assert places == sorted(places)
+    captions = re.findall(r"<(?:caption|figcaption)[^>]*><strong>(.*?)</strong>", text)
+    of_coco = [caption for caption in captions if "MS-COCO" in caption]
+    assert of_coco and all("(stand-in data)" in caption for caption in of_coco)
+    overall = [caption for caption in captions if not caption.startswith("Decoy")]
+    assert all(
+        "(partly stand-in data)" in caption for caption in overall if caption != "Environment."
+    )
+    assert text.count("On stand-in data: Decoy MS-COCO.") == 4, "beside each claim"
+    for table in ("summary", "run-times"):
+        body = text[text.index(f'<table class="numbers" id="{table}"') :].split("</table>")[0]
+        assert set(re.findall(r'<th scope="row">(.*?)</th>', body)) == set(names)
+
+
+def test_run_times_end_with_the_total_of_each_task(context):
+    rows = [
+        dict(zip(context.run_times.columns, row, strict=True)) for row in context.run_times.rows
+    ]
+    assert [row["Method"] for row in rows] == ["ERM", "Oracle", "XBL-D", "RRR", "All methods"]
+    # Five seeds at 12.5 to 16.5 seconds; the two swept methods tried two more weights with two.
+    once, swept = 72.5, 72.5 + 2 * (12.5 + 13.5)
+    assert rows[-1]["Runs"] == str(2 * 5 + 2 * 9)
+    assert rows[-1]["Minutes in all"] == f"{2 * (once + swept) / 60:.1f}"
 
 
 def test_a_method_taken_out_of_the_grid_leaves_no_trace(tmp_path):
@@ -162,6 +201,7 @@ def test_a_method_taken_out_of_the_grid_leaves_no_trace(tmp_path):
         ("results/paper/claims.json", "paper"),
         (f"results/{TASK}/accuracy.png", f"task@{TASK}"),
         (f"results/{TASK}/gains.csv", f"task@{TASK}"),
+        ("results/paper/summary.png", "paper"),
     ],
 )
 def test_what_is_missing_is_named_with_its_stage(root, file, stage, tmp_path):

@@ -6,13 +6,14 @@ import math
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from synthetic import TRUTHS, make_runs
 
 from xblcore import informativeness as c3
 from xblcore.plots import informativeness, results, style
-from xblcore.results import method_table
+from xblcore.results import method_table, recoveries
 
 matplotlib.use("agg")
 
@@ -45,6 +46,8 @@ def tick_labels(ax) -> list[str]:
 
 
 LABELS = [style.label(name) for name in TRUTHS]
+FEW = {name: TRUTHS[name] for name in ("erm", "oracle", "xbl_d", "xbl_d_released")}
+TASKS = {"decoy_fashion_mnist": "original", "decoy_coco": "stand-in"}
 
 
 def test_accuracy_shows_each_seed_mean_interval_floor_and_ceiling(runs, table):
@@ -119,11 +122,49 @@ def test_a_study_without_a_sweep_has_no_sweep_to_show(runs):
         results.weight_sweep(plt.figure(), runs[runs["method"] == "erm"])
 
 
-def test_explainers_are_compared_on_one_scale(runs, table):
-    fig = results.explainers_compared(plt.figure(figsize=(9.5, 4)), runs, table)
-    assert [ax.get_title() for ax in fig.axes] == ["Grad-CAM", "HiResCAM", "HiResCAM (log p)"]
+NAMES = ["Grad-CAM", "HiResCAM", "HiResCAM (log p)", "Input × gradient", "Integrated gradients",
+         "Occlusion"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("split", "count"), [("test_decoy", 6), ("val", 3)])
+def test_explainers_are_compared_on_one_scale(split, count):
+    runs = make_runs(FEW, data="stand-in", held_out=True)
+    fig = results.explainers_compared(plt.figure(), runs, method_table(runs), split=split)
+    assert [ax.get_title() for ax in fig.axes] == NAMES[:count], "those measured on that split"
     assert len({ax.get_xlim() for ax in fig.axes}) == 1
     assert "stand-in" in fig.get_suptitle()
+
+
+@pytest.fixture(scope="module")
+def both():
+    """Runs of two tasks with their recoveries, and their table."""
+    runs = make_runs(FEW, tasks=tuple(TASKS), data=TASKS)
+    return pd.concat([runs, recoveries(runs)], ignore_index=True), method_table(runs)
+
+
+def test_the_summary_has_a_column_a_task_and_a_row_a_quantity(both):
+    fig = results.summary(plt.figure(), *both)
+    titles = ["Decoy Fashion-MNIST", "Decoy MS-COCO (stand-in data)"]
+    assert [ax.get_title() for ax in fig.axes] == titles * 2
+    assert "partly stand-in data" in fig.get_suptitle()
+    assert tick_labels(fig.axes[0]) == [style.label(name) for name in FEW]
+    recovery, flips = fig.axes[1], fig.axes[3]
+    assert recovery.get_xlim() == fig.axes[0].get_xlim() != flips.get_xlim()
+    assert [text.get_text() for text in recovery.texts][-2:] == ["floor", "ceiling"]
+    assert recovery.texts[1].get_text() == "1.000", "the oracle's own recovery"
+    assert [text.get_text() for text in flips.texts] == ["0.600", "0.020", "0.030", "0.600"]
+    runs, _ = both
+    own = runs[(runs["task"] == "decoy_coco") & (runs["method"] == "xbl_d") & runs["chosen"]]
+    expected = own.loc[own["metric"] == "recovery", "value"]
+    np.testing.assert_allclose(recovery.collections[2].get_offsets()[:, 0], expected)
+
+
+def test_the_summary_of_original_data_without_an_oracle_shows_what_there_is(both):
+    runs, table = (rows[rows["method"] != "oracle"] for rows in both)
+    runs = runs[(runs["task"] == "decoy_fashion_mnist") & (runs["metric"] != "recovery")]
+    fig = results.summary(plt.figure(), runs, table)
+    assert [ax.get_xlabel() for ax in fig.axes] == ["decoy flip rate (lower is better)"]
+    assert "stand-in" not in fig.get_suptitle()
 
 
 @pytest.mark.parametrize("split", ["test_clean", "nowhere"])
@@ -177,3 +218,11 @@ def test_correlations_that_do_not_exist_are_said_so(runs, told):
     fig = plt.figure()
     informativeness.metrics_against_accuracy(fig, runs, none, explainer="hires_cam")
     assert "ρ undefined" in fig.axes[0].get_title()
+
+
+def test_the_forest_of_pooled_tasks_says_what_they_are(told):
+    pooled = told.assign(task="pooled")
+    kind = style.data_of(pd.DataFrame({"data": list(TASKS.values())}))
+    ax = informativeness.forest(plt.figure().subplots(), pooled, task="pooled", data=kind)
+    assert ax.get_title().endswith("all tasks, pooled by rank (partly stand-in data)")
+    assert len(tick_labels(ax)) == 10

@@ -10,7 +10,9 @@ import base64
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import jinja2
@@ -18,8 +20,17 @@ import pandas as pd
 
 from xblcore import config, project, results
 from xblcore.claims import FOCUS
-from xblcore.pipeline.page_parts import FIGURES, Context, Entry, Figure, Table, Task
-from xblcore.plots.style import RC, label
+from xblcore.pipeline.page_parts import (
+    FIGURES,
+    POOLED,
+    SUMMARY,
+    Context,
+    Entry,
+    Figure,
+    Table,
+    Task,
+)
+from xblcore.plots.style import RC, data_of, label, task_label
 
 TASK_NOTEBOOK, PAPER_NOTEBOOK = "notebooks/paper/task.ipynb", "notebooks/paper/paper.ipynb"
 
@@ -34,6 +45,7 @@ def render(context: Context) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["label"] = label
     return environment.get_template("page.html.j2").render(page=context)
 
 
@@ -65,6 +77,7 @@ def collect(*, root: Path | None = None) -> Context:
         seeds=runs.loc[runs["chosen"], "seed"].nunique(),
         claims=json.loads(_existing(root, "results/paper/claims.json", "paper").read_text("utf-8")),
         tasks=tasks,
+        overview=[_paper_figure(entry, runs, root) for entry in (SUMMARY, POOLED)[: len(tasks)]],
         summary=_summary(results.summary_table(runs, manifests)),
         run_times=_run_times(manifests),
         environment=_environment(manifests.values()),
@@ -82,7 +95,7 @@ def number(value: float | None) -> str:
 
 def _task(runs: pd.DataFrame, manifests: results.Manifests, root: Path) -> Task:
     task, data = str(runs["task"].iloc[0]), str(runs["data"].iloc[0])
-    title = label(task) + ("" if data == "original" else f" ({data} data)")
+    title = task_label(task, data=data)
     explainers = dict.fromkeys(runs.loc[runs["metric"] == "distance_focus", "explainer"])
     parts = {
         "Behaviour and cost": None,
@@ -101,7 +114,10 @@ def _task(runs: pd.DataFrame, manifests: results.Manifests, root: Path) -> Task:
         for i, (heading, explainer) in enumerate(parts.items(), start=1)
     ]
     tables.append(_gains(task, root))
-    figures = [_figure(entry, task, root) for entry in FIGURES]
+    figures = [
+        _figure(entry, root, folder=task, stage=f"task@{task}", notebook=TASK_NOTEBOOK)
+        for entry in FIGURES
+    ]
     return Task(anchor=task, title=title, data=data, figures=figures, tables=tables)
 
 
@@ -128,21 +144,31 @@ def _gains(task: str, root: Path) -> Table:
     )
 
 
-def _figure(entry: Entry, task: str, root: Path) -> Figure:
+def _paper_figure(entry: Entry, runs: pd.DataFrame, root: Path) -> Figure:
+    """A figure over all tasks; its heading says so if some of the data are not the original."""
+    figure = _figure(entry, root, folder="paper", stage="paper", notebook=PAPER_NOTEBOOK)
+    return replace(figure, title=entry.title + _note(runs))
+
+
+def _note(runs: pd.DataFrame) -> str:
+    """What a title over several tasks adds where not all data are original."""
+    data = data_of(runs)
+    return "" if data == "original" else f" ({data} data)"
+
+
+def _figure(entry: Entry, root: Path, *, folder: str, stage: str, notebook: str) -> Figure:
     """The figure as SVG or PNG, whichever is smaller, so that the page stays light."""
-    names = {kind: f"results/{task}/{entry.name}.{kind[:3]}" for kind in ("png", "svg+xml")}
-    pictures = {
-        kind: _existing(root, name, f"task@{task}").read_bytes() for kind, name in names.items()
-    }
+    names = {kind: f"results/{folder}/{entry.name}.{kind[:3]}" for kind in ("png", "svg+xml")}
+    pictures = {kind: _existing(root, name, stage).read_bytes() for kind, name in names.items()}
     kind, content = min(pictures.items(), key=lambda item: len(item[1]))
     dots = int.from_bytes(pictures["png"][16:20], "big")  # a PNG's width stands in its header
     return Figure(
-        anchor=f"{task}-{entry.name}",
+        anchor=f"{folder}-{entry.name}",
         title=entry.title,
         claims=entry.claims,
         alt=entry.alt,
         caption=entry.caption,
-        notebook=TASK_NOTEBOOK,
+        notebook=notebook,
         file=names[kind],
         uri=f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}",
         width=round(dots * 96 / RC["savefig.dpi"]),
@@ -174,8 +200,7 @@ def _table(
 def _summary(table: pd.DataFrame) -> Table:
     rows = pd.DataFrame(
         {
-            "Task": [label(task) for task in table["task"]],
-            "Data": table["data"],
+            "Task": _named(table),
             "Method": [label(method) for method in table["method"]],
             "Weight": table["weight"].map("{:g}".format),
             "Accuracy, clean ↑": table["accuracy_clean"].map(number),
@@ -186,24 +211,50 @@ def _summary(table: pd.DataFrame) -> Table:
         }
     )
     caption = f"Means over seeds; distance focus by {label(results.EXPLAINER)}."
-    return _table("summary", "Summary", rows, caption=caption, notebook=PAPER_NOTEBOOK,
-                  file="results/paper/summary.csv", words=3)  # fmt: skip
+    return _table("summary", f"Summary{_note(table)}", rows, caption=caption, words=2,
+                  notebook=PAPER_NOTEBOOK, file="results/paper/summary.csv")  # fmt: skip
+
+
+def _named(table: pd.DataFrame) -> list[str]:
+    pairs = zip(table["task"], table["data"], strict=True)
+    return [task_label(task, data=data) for task, data in pairs]
 
 
 def _run_times(manifests: results.Manifests) -> Table:
-    rows = pd.DataFrame(
-        {
-            "Task": label(task),
-            "Method": label(method),
-            "Runs": str(len(manifest["seconds"])),
-            "Seconds a run": f"{results.seconds_a_run(manifest):.1f}",
-            "Minutes in all": f"{sum(manifest['seconds'].values()) / 60:.1f}",
-            "Device": manifest["device"],
-        }
-        for (task, method), manifest in manifests.items()
+    """Runs and minutes of every task x method, and below them the total of the task."""
+    found = pd.DataFrame(
+        [
+            {"task": task, "data": manifest["data"], "method": method,
+             "seconds": list(manifest["seconds"].values()), "device": manifest["device"]}
+            for (task, method), manifest in manifests.items()
+        ]
+    )  # fmt: skip
+    rows = []
+    for _, own in found.groupby("task", sort=False):
+        name = _named(own)[0]
+        rows += [
+            _run_time(name, label(row["method"]), row["seconds"], row["device"])
+            for row in own.to_dict("records")
+        ]
+        every = [second for seconds in own["seconds"] for second in seconds]
+        rows.append(_run_time(name, "All methods", every, ", ".join(dict.fromkeys(own["device"]))))
+    caption = (
+        "Wall time of training and measuring; the median of a run, and the sum of all. Runs that "
+        "shared the machine are each counted in full."
     )
-    caption = "Wall time of training and measuring; the median of a run."
-    return _table("run-times", "Run times", rows, caption=caption, file="build/runs", words=2)
+    return _table("run-times", f"Run times{_note(found)}", pd.DataFrame(rows), caption=caption,
+                  file="build/runs", words=2)  # fmt: skip
+
+
+def _run_time(task: str, method: str, seconds: list[float], device: str) -> dict[str, str]:
+    return {
+        "Task": task,
+        "Method": method,
+        "Runs": str(len(seconds)),
+        "Seconds a run": f"{median(seconds):.1f}",
+        "Minutes in all": f"{sum(seconds) / 60:.1f}",
+        "Device": device,
+    }
 
 
 def _environment(manifests: Iterable[Mapping[str, Any]]) -> Table:

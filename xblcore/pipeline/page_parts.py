@@ -50,12 +50,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Context:
-    """All that the page says."""
+    """All that the page says; ``overview`` are the figures over all tasks."""
 
     profile: str
     seeds: int
     claims: Sequence[Mapping[str, Any]]
     tasks: Sequence[Task]
+    overview: Sequence[Figure]
     summary: Table
     run_times: Table
     environment: Table
@@ -63,7 +64,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Entry:
-    """A figure that every task has.
+    """A figure that every task has, or one over all tasks.
 
     Attributes:
         name: of its files, without a suffix.
@@ -80,6 +81,25 @@ class Entry:
     caption: str
 
 
+SUMMARY = Entry(
+    name="summary",
+    title="All methods on all tasks",
+    claims="C4",
+    alt="Dot plots, one column a task and one method a row: above, the recovery of clean accuracy "
+    "between the floor (ERM) and the ceiling (oracle); below, the decoy flip rate.",
+    caption="Above, the share won back of the accuracy that the shortcut costs; below, the share "
+    "of predictions that still change when only the decoy does. Mean over seeds with its 95% "
+    "interval, and each seed below it.",
+)
+POOLED = Entry(
+    name="informativeness_pooled",
+    title="What each metric tells about accuracy, all tasks",
+    claims="C3",
+    alt="Forest plot: for each metric and explainer the rank correlation with clean accuracy and "
+    "its interval, over the runs of all tasks.",
+    caption="Spearman's correlation over the runs of all tasks, each ranked within its task, with "
+    "95% bootstrap intervals.",
+)
 _CAMS = (
     "Table of pictures: one test image a row; in the columns the image with its decoy, its "
     "distance map and the class activation map of each method, with the predicted class below."
@@ -144,6 +164,19 @@ FIGURES = (
         "attribution to the object.",
         caption="Whether a gain carries over to explainers that a method was not trained against, "
         "or was only taught to one map.",
+    ),
+    Entry(
+        name="carry_over",
+        title="What carries over",
+        claims="C1, C2",
+        alt="Table of coloured numbers, one method a row: the share of ERM's attribution distance "
+        "that is cured, one explainer a column, and set apart the share of ERM's excess decoy "
+        "flips that is cured. Outlined cells show the kind of map that a method is trained on.",
+        caption="0 is as ERM; 1 is all of the attribution on the object or, for flips, level with "
+        "the oracle. High in the outlined cells and low elsewhere: the map was taught, the "
+        "reliance stays. XBL-D and XBL-overlap are trained on the HiResCAM of a random projection "
+        "of the logits, RRR on input gradients; the released loss names Grad-CAM but has no "
+        "gradient.",
     ),
     Entry(
         name="metrics",

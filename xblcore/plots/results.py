@@ -1,4 +1,4 @@
-"""Figures of results: methods compared, the weight sweep, explainers compared."""
+"""Figures of results: methods and tasks compared, the weight sweep, explainers compared."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def by_method(
         ax.plot([low, high], [row, row], "|-", color=look.colour, lw=1.8, ms=11, mew=1.8)
         ax.plot(mean, row, look.marker, color=look.colour, ms=look.size, mec="white", mew=0.7)
         share = float(means.loc[name, "nan_share"])
-        text = f"{mean:.3f}" if mean == mean else "undefined"
+        text = f"{mean:.3f}".replace("-", "−") if mean == mean else "undefined"
         text += f" ({share:.0%} NaN)" if 0.005 <= share < 1 else ""
         ax.text(1.01, row, text, transform=ax.get_yaxis_transform(), va="center", size=9)
     if bounds:
@@ -73,7 +73,7 @@ def by_method(
 def _bounds(ax: Axes, means: pd.Series[float]) -> None:
     for name, text in (("erm", "floor"), ("oracle", "ceiling")):
         if name in means:
-            ax.axvline(means[name], color="#555555", lw=1, ls=(0, (4, 3)), zorder=0.5)
+            ax.axvline(means[name], color="#555555", lw=1, ls=(0, (4, 3)), zorder=0.6)
             ax.annotate(
                 text, (means[name], 1), xycoords=("data", "axes fraction"), xytext=(0, 1),
                 textcoords="offset points", ha="center", size=8.5, color="#555555",
@@ -94,6 +94,37 @@ def accuracies(fig: Figure, runs: pd.DataFrame, table: pd.DataFrame) -> Figure:
         ax.set_title(style.label(split), pad=16)
         ax.set_xlabel("accuracy, with 95% interval and each seed")
     fig.suptitle(style.title_of("Accuracy", runs))
+    return fig
+
+
+SUMMARY = {
+    "recovery": ("test_clean", "recovery: 0 as ERM, 1 as the oracle"),
+    "decoy_flip_rate": ("test_decoy", "decoy flip rate (lower is better)"),
+}
+
+
+def summary(fig: Figure, runs: pd.DataFrame, table: pd.DataFrame) -> Figure:
+    """Every method on every task: what is won back of the accuracy, and what is left of reliance.
+
+    Args:
+        fig: an empty figure, about 1 and 4 for each task inches wide and 7.5 high.
+        runs: of one or several tasks, with :func:`xblcore.results.recoveries` among them.
+        table: from :func:`xblcore.results.method_table` of the same runs.
+    """
+    tasks = runs[["task", "data"]].drop_duplicates().to_dict("records")
+    metrics = [metric for metric in SUMMARY if metric in set(runs["metric"])]
+    grid = fig.subplots(len(metrics), len(tasks), sharex="row", sharey=True, squeeze=False)
+    for row, metric in zip(grid, metrics, strict=True):
+        split, text = SUMMARY[metric]
+        for ax, task in zip(row, tasks, strict=True):
+            own, means = (rows[rows["task"] == task["task"]] for rows in (runs, table))
+            by_method(ax, own, means, metric, split=split, bounds=metric == "recovery")
+            ax.set_title(style.task_label(task["task"], data=task["data"]), pad=16)
+            ax.set_xlabel(text)
+            ax.xaxis.set_major_locator(MaxNLocator(5))
+    data = style.data_of(runs)
+    what = "Summary, mean with 95% interval and each seed"
+    fig.suptitle(what + ("" if data == "original" else f" ({data} data)"))
     return fig
 
 
@@ -169,13 +200,14 @@ def explainers_compared(
     """One metric by every explainer: does the gain carry over, or was it only taught to one map?
 
     Args:
-        fig: an empty figure, about 9.5 by 4 inches.
+        fig: an empty figure, about 9.5 inches wide and 4 high for each three explainers.
         runs: of one task.
         table: from :func:`xblcore.results.method_table`.
         metric: of an explanation.
         split: on which images.
     """
-    explainers = list(dict.fromkeys(runs.loc[runs["metric"] == metric, "explainer"]))
+    measured = runs[(runs["metric"] == metric) & (runs["split"] == split)]
+    explainers = list(dict.fromkeys(measured["explainer"]))
     axes = style.panels(fig, len(explainers), columns=min(3, len(explainers)), sharex=True)
     for ax, explainer in zip(axes, explainers, strict=True):
         by_method(ax, runs, table, metric, split=split, explainer=explainer)

@@ -87,6 +87,9 @@ LABELS = {
     "grad_cam": "Grad-CAM",
     "hires_cam": "HiResCAM",
     "hires_cam_log_prob": "HiResCAM (log p)",
+    "input_x_gradient": "Input × gradient",
+    "integrated_gradients": "Integrated gradients",
+    "occlusion": "Occlusion",
     "decoy_fashion_mnist": "Decoy Fashion-MNIST",
     "decoy_cifar10": "Decoy CIFAR-10",
     "decoy_coco": "Decoy MS-COCO",
@@ -133,8 +136,27 @@ def title(what: str, *, task: str, data: str) -> str:
     >>> title("Accuracy", task="decoy_coco", data="stand-in")
     'Accuracy: Decoy MS-COCO (stand-in data)'
     """
-    suffix = "" if data == "original" else f" ({data} data)"
-    return f"{what}: {label(task)}{suffix}"
+    return f"{what}: {task_label(task, data=data)}"
+
+
+def task_label(task: str, *, data: str) -> str:
+    """Name of a task; it says so if the data are not the original ones.
+
+    >>> task_label("decoy_coco", data="original"), task_label("pooled", data="partly stand-in")
+    ('Decoy MS-COCO', 'all tasks, pooled by rank (partly stand-in data)')
+    """
+    return label(task) if data == "original" else f"{label(task)} ({data} data)"
+
+
+def data_of(runs: pd.DataFrame) -> str:
+    """Kind of data of runs of one or several tasks: ``original``, ``stand-in`` or a part of them.
+
+    >>> import pandas as pd
+    >>> data_of(pd.DataFrame({"data": ["original", "stand-in"]}))
+    'partly stand-in'
+    """
+    kinds = set(runs["data"])
+    return kinds.pop() if len(kinds) == 1 else "partly stand-in"
 
 
 def title_of(what: str, runs: pd.DataFrame) -> str:

@@ -27,8 +27,8 @@ SMALL = {
         n_train=1200, n_val=100, n_test=300, seed=0, decoy=DecoyConfig(size=4), data="stand-in"
     ),
     COCO_TASK: DataConfig(
-        n_train=300, n_val=60, n_test=120, seed=0, decoy=DecoyConfig(size=12), data="stand-in",
-        image_size=96,
+        n_train=300, n_val=60, n_test=120, seed=0, decoy=DecoyConfig(size=8), data="stand-in",
+        image_size=64,
     ),
 }  # fmt: skip
 
@@ -66,7 +66,7 @@ def pixels_of(split):
 def test_splits_are_what_they_say(built):
     task, root, splits = built
     config = SMALL[task]
-    side, classes = (32, 10) if task == CIFAR else (96, 2)
+    side, classes = (32, 10) if task == CIFAR else (64, 2)
     about = datasets.manifest(task, root=root)
     assert about["data"] == "stand-in" and len(about["classes"]) == classes
     for name, split in splits.items():
@@ -300,7 +300,7 @@ def test_the_profiles_have_settings_for_both_tasks(profile, monkeypatch):
     assert settings_of(CIFAR, profile, monkeypatch).of_kind("original").annotation == "complement"
     config = settings_of(COCO_TASK, profile, monkeypatch)
     sizes = [(c.image_size, c.decoy.size) for c in map(config.of_kind, ("original", "stand-in"))]
-    assert sizes == [(224, 16), (96, 12)]
+    assert sizes == [(224, 16), (64, 8)]
 
 
 def test_the_centre_annotation_is_as_good_as_the_data_sheet_says(built):

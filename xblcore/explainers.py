@@ -19,7 +19,7 @@ from xblcore.capture import evaluating
 
 IG_STEPS = 16  # of the path from black, by Gauss-Legendre quadrature
 OCCLUDED = 7  # the occluding square is a seventh of the image's side
-AT_ONCE = 64  # occluded copies of the images in one forward pass; changes no number
+AT_ONCE = 64  # altered copies of the images in one forward pass; bounds the memory
 
 Attribute = Callable[[nn.Module, Tensor, str], Tensor]
 
@@ -52,7 +52,9 @@ def integrated_gradients(model: nn.Module, images: Tensor, target: Tensor) -> Te
 
     Source: Sundararajan et al. 2017, "Axiomatic attribution for deep networks".
     """
-    signed: Tensor = IntegratedGradients(model).attribute(images, target=target, n_steps=IG_STEPS)
+    signed: Tensor = IntegratedGradients(model).attribute(
+        images, target=target, n_steps=IG_STEPS, internal_batch_size=AT_ONCE
+    )
     return signed
 
 

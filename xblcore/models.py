@@ -106,7 +106,7 @@ class Network:
 # fully connected layers. Each has its like under global average pooling.
 _CONNECTED = {
     "small_cnn": Network((16, 32), pools=1, normalised=False),
-    "three_conv_cnn": Network((16, 16, 32), pools=1, normalised=True),
+    "three_conv_cnn": Network((16, 16, 32), pools=1, normalised=False),
     "four_conv_cnn": Network((8, 16, 32, 32), pools=3, normalised=True),
 }
 MODELS = {

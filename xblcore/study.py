@@ -58,10 +58,11 @@ def run(data: TaskData, settings: TaskConfig, method: Method, *, weight: float, 
         on_epoch=watch,
     )
     layer, splits = model.cam_layer, data.evaluation
+    explained = {name: split for name, split in splits.items() if name != selection.SPLIT}
     few = {"test_decoy": splits["test_decoy"]}
     measurements = [
         *behaviour(model, splits, data.swapped),
-        *explanations(model, splits, CAMS, layer=layer, count=settings.explained_images),
+        *explanations(model, explained, CAMS, layer=layer, count=settings.explained_images),
         *explanations(model, few, HELD_OUT, layer=layer, count=settings.held_out_images),
     ]
     return Run(

@@ -22,7 +22,7 @@ from xblcore.datasets.settings import DataConfig
 # As Fashion-MNIST numbers them.
 CATEGORIES = (7, 9)
 CLASSES = tuple(fashion_mnist.CLASSES[category] for category in CATEGORIES)
-COCO_LIKE = scenes.Style(side=96, scales=(1.0, 2.0), octaves=(3, 6, 12, 24, 48), flipped=True)
+COCO_LIKE = scenes.Style(side=64, scales=(1.0, 2.0), octaves=(3, 6, 12, 24, 48), flipped=True)
 
 
 def decoy_coco(raw_root: Path, config: DataConfig) -> dict[str, Drawn]:

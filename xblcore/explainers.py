@@ -2,7 +2,8 @@
 
 :data:`CAMS` are those that the methods of the study train on, or near relatives of them. A model
 can game the map that it is trained on, so it is also measured by :data:`HELD_OUT`, explainers of
-other families, which no method trains on. Those are captum's, looked at pixel by pixel.
+other families, which no method trains on; the input gradient of RRR comes nearest to one of them.
+Those are captum's, looked at pixel by pixel.
 """
 
 from __future__ import annotations

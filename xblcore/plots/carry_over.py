@@ -92,7 +92,7 @@ def carry_over(fig: Figure, runs: pd.DataFrame, table: pd.DataFrame) -> Figure:
     axes[1].set_title("in truth: share of ERM's\nexcess decoy flips cured", pad=10)
     bar = fig.colorbar(axes[0].collections[0], ax=axes, pad=0.02, extend="both", aspect=25)
     bar.set_ticks([-1, 0, 1], labels=["−1", "0: as ERM", "1: cured"])
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     fig.legend(
         handles=[Patch(fc="white", ec="black", lw=1.8, label="kind of map trained on")],
         loc="outside lower center",

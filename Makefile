@@ -27,7 +27,9 @@ reproduce: setup ## rerun what has changed of the paper, on all cores
 	$(RUN) -m xblcore.pipeline.reproduce
 	@echo "Open results/paper/index.html"
 
-test: setup data ## tests, doctests, linter and types
+# The tests need Fashion-MNIST alone; the originals of the other tasks are large.
+test: setup ## tests, doctests, linter and types
+	$(RUN) -m xblcore.pipeline.fetch --task decoy_fashion_mnist
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy

@@ -19,7 +19,7 @@ import pandas as pd
 
 from xblcore import config, methods, models, prepare, project, results, selection, study
 
-SEEDS = 3  # the first of the profile; one of them tries every weight
+SEEDS = 3  # the first of the profile
 METHODS = ("erm", "oracle", "xbl_d")
 NUMBERS = ("accuracy", "decoy_flip_rate")
 
@@ -37,7 +37,7 @@ def measured(job: tuple[str, str, str]) -> pd.DataFrame:
         settings,
         model=network,
         seeds=settings.seeds[:SEEDS],
-        sweep_seeds=settings.seeds[:1],
+        sweep_seeds=[seed for seed in settings.sweep_seeds if seed in settings.seeds[:SEEDS]],
         explained_images=1,
         held_out_images=1,
     )

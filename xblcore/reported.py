@@ -62,7 +62,6 @@ def own(*, root: Path | None = None) -> Block:
     summary_text = _text(root / SUMMARY)
     summary = _table(summary_text, ["task", "method", "weight"], SUMMARY)
     weights = {(row.task, row.method): float(row.weight) for row in summary.itertuples()}
-    claims = json.loads(_text(root / CLAIMS))
     grid = [(task, method) for task in settings.tasks for method in settings.methods]
     there = set(zip(metrics["task"], metrics["method"], strict=True)) & set(weights)
     missing = [key for key in grid if key not in there]
@@ -82,8 +81,7 @@ def own(*, root: Path | None = None) -> Block:
         }
         seeds = sorted({int(seed) for seed in rows["seed"]})
         tasks[task] = Task(str(rows["data"].iloc[0]), seeds, methods)
-    verdicts = {str(claim["id"]): str(claim["verdict"]) for claim in claims}
-    return Block(_environment(root), verdicts, tasks)
+    return Block(_environment(root), _verdicts(_text(root / CLAIMS)), tasks)
 
 
 def _numbers(
@@ -144,6 +142,17 @@ def _environment(root: Path) -> dict[str, str]:
         for manifest in manifests
     ]
     return {key: " and ".join(sorted({str(one[key]) for one in found})) for key in found[0]}
+
+
+def _verdicts(text: str) -> dict[str, str]:
+    try:
+        claims = json.loads(text)
+        if not isinstance(claims, list):
+            raise TypeError(type(claims).__name__)
+        return {str(claim["id"]): str(claim["verdict"]) for claim in claims}
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        rule = "must be a list of claims with id and verdict"
+        raise ValueError(f"{CLAIMS} {rule}, got: {error!r}; {REPRODUCE}") from error
 
 
 def _text(path: Path) -> str:

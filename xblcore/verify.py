@@ -142,7 +142,7 @@ def _notes(task: str, expected: Task, yours: Task, rows: list[Row]) -> Iterator[
     off = sum(row.mark == "✗" for row in rows)
     bits = f"{len(same)} of {len(common)} methods identical bit for bit"
     if off:
-        yield f"{task}: {off} numbers disagree ({bits})"
+        yield f"{task}: disagrees in {off} of its numbers ({bits})"
     elif common and same == common:
         yield f"{task}: identical bit for bit"
     elif common:

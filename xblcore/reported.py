@@ -61,7 +61,8 @@ def own(*, root: Path | None = None) -> Block:
     metrics = _table(text, results.STRICT, METRICS)
     summary_text = _text(root / SUMMARY)
     summary = _table(summary_text, ["task", "method", "weight"], SUMMARY)
-    weights = {(row.task, row.method): float(row.weight) for row in summary.itertuples()}
+    chosen = zip(summary["task"], summary["method"], summary["weight"], strict=True)
+    weights = {(task, method): float(weight) for task, method, weight in chosen}
     grid = [(task, method) for task in settings.tasks for method in settings.methods]
     there = set(zip(metrics["task"], metrics["method"], strict=True)) & set(weights)
     missing = [key for key in grid if key not in there]

@@ -134,6 +134,21 @@ def test_a_number_agrees_up_to_the_edge_of_its_tolerance(mean, tolerance, yours,
     assert verify.agreement(Number(mean, tolerance), yours) == mark
 
 
+@pytest.mark.parametrize(
+    ("mean", "yours", "mark"),
+    [(math.nan, 0.3, "–"), (0.3, math.nan, "–"), (math.nan, math.nan, "✓"), (0.3, 0.5, "✗")],
+)
+def test_a_ratio_may_be_undefined_on_one_side(mean, yours, mark):
+    assert verify.agreement(Number(mean, 0.1), yours, ratio=True) == mark
+
+
+def test_recovery_is_such_a_ratio(project, capsys):
+    set_value(project, "oracle", "accuracy", 0.4, split="test_clean")  # level with ERM
+    command.main([])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "recovery" in line]
+    assert line.endswith("undefined  –")
+
+
 def test_the_same_results_agree_bit_for_bit(project, capsys):
     assert command.main([]) == 0
     output = capsys.readouterr().out

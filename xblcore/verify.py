@@ -57,17 +57,19 @@ class Report:
         return 1 if self.disagreeing else 0
 
 
-def agreement(expected: Number, yours: float) -> Mark:
+def agreement(expected: Number, yours: float, *, ratio: bool = False) -> Mark:
     """Whether a mean lies within the tolerance of the one expected.
 
     NaN, undefined for every seed, agrees with NaN alone. Without a tolerance only the same number
-    can be judged.
+    can be judged. A ratio can be undefined by a hair, where its denominator is about 0: NaN on one
+    side is then not judged, for the numbers that it is made of are.
 
     >>> agreement(Number(0.5, 0.1), 0.6), agreement(Number(0.5, 0.1), 0.61)
     ('✓', '✗')
     """
-    if math.isnan(expected.mean) or math.isnan(yours):
-        return "✓" if math.isnan(expected.mean) and math.isnan(yours) else "✗"
+    undefined = math.isnan(expected.mean), math.isnan(yours)
+    if any(undefined):
+        return "✓" if all(undefined) else "–" if ratio else "✗"
     gap = abs(yours - expected.mean)
     if math.isnan(expected.tolerance):
         return "✓" if gap <= ROUNDING else "–"
@@ -124,7 +126,7 @@ def _rows(task: str, expected: Task, yours: Task) -> Iterator[Row]:
         yield Row(task, method, "weight", f"{theirs.weight:g}", "", f"{mine.weight:g}", same)
         for name in _both(theirs.numbers, mine.numbers):
             one, other = theirs.numbers.get(name), mine.numbers.get(name)
-            mark = agreement(one, other.mean) if one and other else "–"
+            mark = agreement(one, other.mean, ratio=name == "recovery") if one and other else "–"
             tolerance = _text(one.tolerance, "unknown", sign="±") if one else ""
             expects = _text(one.mean) if one else "nothing"
             has = _text(other.mean) if other else "not in your grid"

@@ -183,8 +183,12 @@ def test_undefined_agrees_with_undefined(project, capsys):
     numbers = json.loads((project / expected.FILE).read_text())
     lost = block(numbers)["methods"]["erm"]["numbers"]["distance_focus"]
     assert lost == {"mean": None, "tolerance": None}
+    capsys.readouterr()
     assert command.main([]) == 0
-    assert "undefined" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    (line,) = [line.split() for line in output.splitlines() if "undefined" in line]
+    assert line[2:] == ["distance_focus", "undefined", "unknown", "undefined", "✓"]
+    assert f"{NUMBERS} of {NUMBERS} numbers agree" in output
 
 
 def test_another_weight_or_verdict_is_told_and_is_no_failure(project, capsys):

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help setup data reproduce test test-all lint lab lock clean
+.PHONY: help setup data reproduce verify expected test lab lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -26,6 +26,13 @@ data: setup ## fetch and verify the data
 reproduce: setup ## rerun what has changed of the paper, on all cores
 	$(RUN) -m xblcore.pipeline.reproduce
 	@echo "Open results/paper/index.html"
+
+verify: setup ## compare your results with results/expected.json
+	$(RUN) -m xblcore.pipeline.verify
+
+expected: setup ## renew results/expected.json from your results, and from a smoke run in a copy
+	$(RUN) -m xblcore.pipeline.expected
+	$(RUN) -m xblcore.pipeline.expected --smoke
 
 # The tests need Fashion-MNIST alone; the originals of the other tasks are large.
 test: setup ## tests, doctests, linter and types

@@ -28,6 +28,7 @@ ROOMS: dict[str, set[str] | None] = {
     "decoys": set(),
     "distance": set(),
     "evaluate": {"capture", "explainers", "metrics"},
+    "expected": {"config", "project", "results", "tolerance"},
     "explainers": {"cam", "capture"},
     "gradients": {"methods", "train"},
     "informativeness": {"results", "stats"},
@@ -41,17 +42,20 @@ ROOMS: dict[str, set[str] | None] = {
     "prepare": {"config", "datasets", "distance", "evaluate", "methods", "models", "train"},
     "project": set(),
     "released": set(),
+    "reported": {"config", "expected", "project", "results", "tolerance"},
     "results": {"config", "plots", "project", "stats"},
     "selection": set(),
     "stats": set(),
     "study": ANY,
+    "tolerance": set(),
     "trained": ANY,
     "train": {"cam", "capture", "methods", "metrics"},
+    "verify": {"expected"},
     "widgets": ANY,
 }
 WITHOUT_TORCH = (
-    "claims", "config", "datasets", "decoys", "distance", "informativeness", "plots", "results",
-    "selection", "stats",
+    "claims", "config", "datasets", "decoys", "distance", "expected", "informativeness", "plots",
+    "reported", "results", "selection", "stats", "tolerance", "verify",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+
+from xblcore import config
 
 ROOT = Path(__file__).parents[2]
 TASK = "decoy_fashion_mnist"
@@ -23,8 +26,8 @@ LEFT_OUT = shutil.ignore_patterns(
 )  # fmt: skip
 
 
-def run(folder: Path, *command: str) -> str:
-    """Output of a command that must succeed, in the environment of the tests, activated or not."""
+def run(folder: Path, *command: str, code: int = 0) -> str:
+    """Output of a command that must end with ``code``, where nothing need be activated."""
     activated = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         [sys.executable, "-m", *command],
@@ -34,7 +37,8 @@ def run(folder: Path, *command: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{command} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    told = f"{command} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert done.returncode == code, told
     return done.stdout
 
 
@@ -77,6 +81,37 @@ def test_one_command_leaves_the_tables_figures_verdicts_and_the_page(reproduced)
     assert [claim["id"] for claim in claims] == ["C1", "C2", "C3", "C4"]
     assert {claim["verdict"] for claim in claims} == {"undecided"}  # two seeds decide nothing
     assert "</html>" in (results / "paper" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def verifiable(reproduced):
+    """The same copy, for the time of a test with the numbers that the project expects."""
+    file, metrics = reproduced / "results" / "expected.json", reproduced / "results" / "metrics.csv"
+    before = metrics.read_bytes()
+    shutil.copy(ROOT / "results" / "expected.json", file)
+    yield reproduced
+    file.unlink()
+    metrics.write_bytes(before)
+
+
+def test_the_results_agree_with_those_expected_of_the_smoke_profile(verifiable):
+    output = run(verifiable, "xblcore.pipeline.verify")
+    agree, judged = re.findall(r"Profile smoke: (\d+) of (\d+) numbers agree", output)[0]
+    assert int(agree) == int(judged) >= 4 * len(METHODS)  # a recovery is not always defined
+    taken_out = [method for method in config.load(ROOT).methods if method not in METHODS]
+    assert f"{TASK}: {', '.join(taken_out)}: not in your grid" in output
+
+
+def test_a_number_that_was_changed_is_found(verifiable):
+    path = verifiable / "results" / "metrics.csv"
+    table = pd.read_csv(path, keep_default_na=False, na_values={"value": [""]})
+    match = (table["method"] == "rrr_g") & (table["split"] == "test_clean")
+    match &= table["metric"] == "accuracy"
+    table.loc[match, "value"] = 1.0
+    table.to_csv(path, index=False)
+    output = run(verifiable, "xblcore.pipeline.verify", code=1)
+    off = [line.split()[:3] for line in output.split("These disagree:\n")[1].splitlines()]
+    assert [TASK, "rrr_g", "accuracy_clean"] in off
 
 
 def test_a_second_run_does_nothing(reproduced):

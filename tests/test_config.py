@@ -61,8 +61,8 @@ def test_whole_numbers_pass_for_floats_and_become_some(tmp_path):
     assert isinstance(settings.ramp_epochs, float) and isinstance(settings.epochs, int)
 
 
-LAPTOP = ("profiles", "laptop", TASK)
-COMMON = ("profiles", "laptop", "common")
+LAPTOP = ("setup", TASK, "profiles", "laptop")
+COMMON = ("profiles", "laptop")
 SETUP = ("setup", TASK)
 
 
@@ -96,8 +96,9 @@ SETUP = ("setup", TASK)
         ((*COMMON, "seeds", []), "seeds must be distinct and at least one, got []"),
         ((*COMMON, "sweep_seeds", [7]), "sweep_seeds must be some of seeds, got [7]"),
         ((*COMMON, "sweep_seeds", []), "sweep_seeds must be some of seeds, got []"),
-        ((*COMMON, None), "params.yaml must have profiles.laptop.common, got none"),
-        ((*LAPTOP, None), f"params.yaml must have profiles.laptop.{TASK}, got none"),
+        ((*COMMON, None), "profile must be one of smoke, paper, got 'laptop'"),
+        ((*LAPTOP, None), f"params.yaml must have setup.{TASK}.profiles.laptop, got none"),
+        ((*SETUP, "profiles", None), f"params.yaml must have setup.{TASK}.profiles.laptop, got"),
         (
             (*SETUP, "weights", "xbl_d", []),
             "weights of xbl_d must be one or more, each at least 0, got []",

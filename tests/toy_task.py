@@ -27,26 +27,26 @@ PARAMS = {
             "decoy": {"size": 2},
             "model": "small_cnn",
             "weights": {"erm": [0], "oracle": [0], "xbl_d": [3, 1]},
+            "profiles": {
+                "toy": {
+                    "n_train": 32,
+                    "n_val": 12,
+                    "n_test": 15,
+                    "epochs": 2,
+                    "ramp_epochs": 1,
+                    "batch_size": 16,
+                    "learning_rate": 0.001,
+                }
+            },
         }
     },
     "profiles": {
         "toy": {
-            "common": {
-                "seeds": [0, 1],
-                "sweep_seeds": [0],
-                "threads": 1,
-                "explained_images": 8,
-                "held_out_images": 4,
-            },
-            TASK: {
-                "n_train": 32,
-                "n_val": 12,
-                "n_test": 15,
-                "epochs": 2,
-                "ramp_epochs": 1,
-                "batch_size": 16,
-                "learning_rate": 0.001,
-            },
+            "seeds": [0, 1],
+            "sweep_seeds": [0],
+            "threads": 1,
+            "explained_images": 8,
+            "held_out_images": 4,
         }
     },
 }
@@ -68,7 +68,7 @@ def write_params(root: Path, *, weights: dict | None = None, **profile: object) 
     """params.yaml, differing in some candidate weights or in what a profile says of the task."""
     params = copy.deepcopy(PARAMS)
     params["setup"][TASK]["weights"] |= weights or {}
-    params["profiles"]["toy"][TASK] |= profile
+    params["setup"][TASK]["profiles"]["toy"] |= profile
     (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
 
 

@@ -128,17 +128,19 @@ class Config:
         if self.profile not in self.profiles:
             names = ", ".join(self.profiles)
             raise ValueError(f"profile must be one of {names}, got {self.profile!r}")
-        chosen = self.profiles[self.profile]
-        for part in ("common", name):
-            if part not in chosen:
-                raise ValueError(f"params.yaml must have profiles.{self.profile}.{part}, got none")
+        own = dict(self.setup[name])
+        in_profile = own.pop("profiles", {})
+        if self.profile not in in_profile:
+            raise ValueError(
+                f"params.yaml must have setup.{name}.profiles.{self.profile}, got none"
+            )
         merged = {
             "task": name,
             "profile": self.profile,
             "device": self.device,
-            **self.setup[name],
-            **chosen["common"],
-            **chosen[name],
+            **own,
+            **self.profiles[self.profile],
+            **in_profile[self.profile],
         }
         return from_mapping(TaskConfig, merged, f"params.yaml for {name}")
 

@@ -67,7 +67,8 @@ def read_png(folder: Path, sizes: Sizes) -> dict[tuple[str, Layer], Mask]:
         name = path.relative_to(folder / layer).as_posix().removesuffix(".png")
         if not path.resolve().is_relative_to(inside):
             raise ValueError(f"{where} must lie in the folder, got a link that leads out of it")
-        masks[_known(name, sizes, where), layer] = _read_mask(path, sizes[name], where)
+        size = sizes[_known(name, sizes, where)]
+        masks[name, layer] = _read_mask(path, size, where)
     return masks
 
 

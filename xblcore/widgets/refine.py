@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from tqdm.auto import tqdm
 
 from xblcore.cam import CamMethod, explain
 from xblcore.capture import evaluating, find_layer
-from xblcore.methods import METHODS, Method
+from xblcore.methods import METHODS, Annotations, Method
 from xblcore.train import EpochLog, OnEpoch, TrainConfig, TrainingSet, fit
 from xblcore.widgets.marked import MarkedImages
 
@@ -114,16 +115,12 @@ def refine(
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     images, labels = annotations.images.to(device), annotations.labels.to(device).long()
     name, grid = spatial_layer(model, images[:1], layer)
-    marks = annotations.on_grid(grid, margin=margin)
     marked = annotations.marked
+    marks = annotations.on_grid(grid, margin=margin)
     shown = repeated(len(images), marked, marked_share)
+    at_hand = Annotations(*(getattr(marks, f.name).to(device) for f in fields(Annotations)))
     data = TrainingSet(
-        images[shown.to(device)],
-        labels[shown.to(device)],
-        replace(
-            marks.take(shown),
-            **{field: getattr(marks, field)[shown].to(device) for field in vars(marks)},
-        ),
+        images[shown.to(device)], labels[shown.to(device)], at_hand.take(shown.to(device))
     )
     looked_at = images[marked.to(device)], labels[marked.to(device)]
     before, predicted_before = _look(model, *looked_at, name, cam_method)
@@ -206,7 +203,8 @@ def repeated(count: int, marked: Tensor, share: float) -> Tensor:
     [0, 1, 2, 3, 4, 5, 6, 7, 5, 7, 5, 7]
     """
     others = count - len(marked)
-    times = max(1, -(-int(share * others) // max(1, int((1 - share) * len(marked)))))
+    wanted = share * others / ((1 - share) * max(1, len(marked)))
+    times = max(1, math.ceil(wanted - 1e-9))  # the rounding of a whole number adds no round
     return torch.cat([torch.arange(count), marked.repeat(times - 1)])
 
 

@@ -117,7 +117,9 @@ def test_a_cam_or_an_image_that_fails_leaves_the_rest_at_work(images):
     assert view.cam == b"" and "cam must be (h, w), finite" in str(view.facts["status"])
     assert session.handle(STROKE)
     (images / "a.png").write_bytes(b"gone bad")
-    assert "a.png must be a whole JPEG or PNG" in str(Session(session.store).view().facts["status"])
+    session.handle({"do": "go", "to": 0})
+    session.cam = None
+    assert "a.png must be a whole JPEG or PNG" in str(session.view().facts["status"])
 
 
 def test_a_goal_is_within_the_images(images):
@@ -143,7 +145,11 @@ def test_without_the_front_end_and_without_torch_all_but_them_works():
     assert done.stdout == "late\n", done.stderr
 
 
-def test_the_function_refine_is_what_the_package_gives_not_the_module():
+def test_every_name_of_the_package_is_found_also_after_its_modules():
     import xblcore.widgets
+    import xblcore.widgets.refining
 
-    assert callable(xblcore.widgets.refine) and callable(xblcore.widgets.refine)
+    for name in set(xblcore.widgets.__all__) - {"Annotator"}:
+        assert callable(getattr(xblcore.widgets, name))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = xblcore.widgets.nothing

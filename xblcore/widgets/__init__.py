@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xblcore.widgets.annotator import Annotator
     from xblcore.widgets.marked import MarkedImages
-    from xblcore.widgets.refine import Refined, refine
+    from xblcore.widgets.refining import Refined, refine
     from xblcore.widgets.simulated import simulate
     from xblcore.widgets.store import AnnotationStore
     from xblcore.widgets.strokes import Drawing, Stroke
@@ -22,9 +22,9 @@ _HOMES = {
     "Annotator": "annotator",
     "Drawing": "strokes",
     "MarkedImages": "marked",
-    "Refined": "refine",
+    "Refined": "refining",
     "Stroke": "strokes",
-    "refine": "refine",
+    "refine": "refining",
     "simulate": "simulated",
 }
 
@@ -37,7 +37,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Kept under its name, for `refine` is a function here and a module of the package as well.
+    # Kept, so that it is looked for once.
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

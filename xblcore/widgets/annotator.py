@@ -104,12 +104,12 @@ def cam_of(
         model: maps images ``(N, C, H, W)`` in [0, 1] to logits.
         size: height and width that it takes; None: as the images are.
         grey: one channel instead of three.
-        layer: as in :func:`xblcore.widgets.refine.refine`.
+        layer: as in :func:`xblcore.widgets.refining.refine`.
     """
     import torch
 
     from xblcore.cam import explain
-    from xblcore.widgets.refine import spatial_layer
+    from xblcore.widgets.refining import spatial_layer
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
 

@@ -112,45 +112,43 @@ class MarkedImages:
         marks = self.object_mask | self.decoy_mask
         return torch.from_numpy(np.flatnonzero(marks.any(axis=(1, 2))))
 
-    def on_grid(self, grid: tuple[int, int], *, margin: int | None = None) -> Annotations:
+    def on_grid(self, grid: tuple[int, int], *, margin: int = 1) -> Annotations:
         """The annotations as the losses take them; images that are not marked have NaN distances.
 
-        Where only what is wrong was marked, the object is everything farther than ``margin`` from
-        it (the ``complement`` of :mod:`xblcore.datasets.annotation`). Where both layers overlap,
-        wrong it is.
+        Where only what is wrong was marked, the object is all cells more than ``margin`` away from
+        it, what a person leaves who marks only that (as ``complement`` in
+        :mod:`xblcore.datasets.annotation`). Where both layers overlap, wrong it is.
 
         Args:
             grid: height and width of the CAM.
-            margin: pixels in each direction; None: one cell of the grid.
+            margin: cells around what is wrong, whose features still see it.
 
         Raises:
             ValueError: a negative margin, or an image on which nothing is left to be the object.
         """
-        height, width = self.images.shape[2:]
-        if margin is None:
-            margin = max(-(-height // grid[0]), -(-width // grid[1]))
         if margin < 0:
-            raise ValueError(f"margin must be at least 0 pixels, got {margin}")
-        objects = np.zeros_like(self.object_mask)
+            raise ValueError(f"margin must be at least 0 cells, got {margin}")
+        wrong = to_grid(self.decoy_mask, grid)
+        objects = to_grid(self.object_mask & ~self.decoy_mask, grid)
         for n in self.marked.tolist():
-            own, wrong = self.object_mask[n], self.decoy_mask[n]
-            objects[n] = own & ~wrong if own.any() else complement(wrong, margin)
+            if not self.object_mask[n].any():
+                objects[n] = complement(wrong[n], margin)
             if not objects[n].any():
                 raise ValueError(
                     f"marks of {self.names[n]!r} must leave something for the object, got wrong "
-                    "marks all over it; erase some, mark the object, or lower the margin"
+                    f"marks all over it on a grid of {grid}; erase some, mark the object, or lower "
+                    "the margin"
                 )
-        object_cells = to_grid(objects, grid)
         return Annotations(
-            torch.from_numpy(object_cells),
-            torch.from_numpy(to_grid(self.decoy_mask, grid)),
-            torch.from_numpy(distance_map(object_cells)),
+            torch.from_numpy(objects),
+            torch.from_numpy(wrong),
+            torch.from_numpy(distance_map(objects)),
             torch.from_numpy(self.decoy_mask),
         )
 
 
 def complement(wrong: Mask, margin: int) -> Mask:
-    """All pixels more than ``margin`` rows and columns away from what is wrong, bool ``(H, W)``.
+    """All cells more than ``margin`` rows or columns away from what is wrong, bool ``(h, w)``.
 
     >>> complement(np.array([[True, False, False, False]]), 1).astype(int)
     array([[0, 0, 1, 1]])

@@ -106,9 +106,7 @@ class Session:
                     raise ValueError(f"to must be a position in [0, {last}], got {shown(to)}")
                 self.index = to
             case _:
-                raise ValueError(
-                    f"do must be stroke, undo, redo, clear or go, got {shown(what)}"
-                )
+                raise ValueError(f"do must be stroke, undo, redo, clear or go, got {shown(what)}")
 
     def _known(self, name: object) -> str:
         return self.store.images.checked(name)

@@ -1,4 +1,4 @@
-"""Strokes as a quick person would draw them from the true masks, to measure what few ones are worth.
+"""Strokes as a quick person would draw them from the true masks, to measure what few are worth.
 
 A region is gone over once along its length, by a hand that is a little off, with a brush about as
 wide as the region. That is a model of a person, not a person: say so beside every number.

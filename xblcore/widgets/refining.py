@@ -56,7 +56,7 @@ def refine(
     batch_size: int = 32,
     ramp_epochs: float = 1.0,
     marked_share: float = 0.25,
-    margin: int | None = None,
+    margin: int = 1,
     cam_method: CamMethod = "hires_cam",
     seed: int = 0,
     on_epoch: OnEpoch | None = None,
@@ -81,8 +81,8 @@ def refine(
         ramp_epochs: the weight rises from 0 over that many epochs.
         marked_share: of the images shown in an epoch, at least this share is marked, by repeating
             those that are; in [0, 1), where 0 repeats none.
-        margin: pixels around what is wrong that are not object either, where only that was marked;
-            None: one cell of the CAM.
+        margin: cells of the CAM around what is wrong that are not object either, where only that
+            was marked.
         cam_method: of the maps before and after.
         seed: of the order of images and of everything random in the model.
         on_epoch: called with each epoch's log.

@@ -7,15 +7,15 @@ import dataclasses
 
 import numpy as np
 import pytest
-import toys
 import torch
+import toys
 from torch import nn
 
 from xblcore import evaluate, methods, metrics, models
 from xblcore.train import TrainConfig, TrainingSet, fit, forward
 from xblcore.widgets.folder import write_images
 from xblcore.widgets.marked import MarkedImages, complement
-from xblcore.widgets.refine import refine, repeated, spatial_layer
+from xblcore.widgets.refining import refine, repeated, spatial_layer
 from xblcore.widgets.simulated import masks_of, simulate
 from xblcore.widgets.store import AnnotationStore
 from xblcore.widgets.strokes import Stroke
@@ -49,7 +49,7 @@ def fooled() -> nn.Module:
     """A model that was trained on images whose corner tells the class."""
     model = models.build("small_cnn", channels=1, classes=2, size=SIZE, seed=0)
     config = TrainConfig(
-        weight=0, ramp_epochs=0, epochs=4, batch_size=16, learning_rate=0.003, seed=0
+        weight=0, ramp_epochs=0, epochs=12, batch_size=16, learning_rate=0.003, seed=0
     )
     fit(model, toys.shortcut(COUNT, seed=1), methods.get("erm"), config)
     return model
@@ -67,7 +67,7 @@ def test_a_handful_of_marks_cures_a_fooled_model(fooled, layer):
     control = refine(fooled, marked, "erm", epochs=12, learning_rate=0.003, progress=False)
     fooled_accuracy, accuracy = clean_accuracy(fooled), clean_accuracy(done.model)
     print(layer, fooled_accuracy, clean_accuracy(control.model), accuracy)
-    assert fooled_accuracy < 0.7
+    assert fooled_accuracy < 0.8
     assert accuracy > max(0.85, clean_accuracy(control.model) + 0.15)
     assert seen == done.log and [log.epoch for log in seen] == list(range(1, 13))
     assert done.layer == "features" and done.before.shape == done.after.shape == (FEW, 6, 6)
@@ -130,7 +130,7 @@ def test_only_wrong_marks_leave_the_rest_for_the_object():
     images, labels = torch.zeros(3, 1, 4, 8), torch.tensor([0, 1, 0])
     marked = MarkedImages(("a", "b", "c"), images, labels, objects, wrong)
     assert marked.marked.tolist() == [0, 1]
-    found = marked.on_grid((2, 4))  # cells of 2 x 2, and so is the margin
+    found = marked.on_grid((2, 4))  # cells of 2 x 2
     assert found.object_mask.int().tolist() == [
         [[0, 0, 1, 1], [0, 0, 1, 1]],  # the cell that is wrong and the one around it
         [[0, 0, 0, 0], [0, 0, 0, 1]],
@@ -138,7 +138,7 @@ def test_only_wrong_marks_leave_the_rest_for_the_object():
     ]
     assert found.distance.isnan().flatten(1).all(1).tolist() == [False, False, True]
     assert found.decoy_mask.flatten(1).any(1).tolist() == [True, True, False]
-    assert marked.on_grid((2, 4), margin=0).object_mask[0].all(), "a cell is object by any pixel"
+    assert (~marked.on_grid((2, 4), margin=0).object_mask[0]).sum() == 1
 
 
 def test_a_complement_goes_by_rows_and_columns():
@@ -165,7 +165,7 @@ def test_marks_all_over_an_image_are_refused():
         ("xbl_d", {"epochs": 0}, "epochs must be above 0, got 0"),
         ("xbl_d", {"weight": -1.0}, "weight must be at least 0, got -1.0"),
         ("xbl_d", {"marked_share": 1.0}, r"marked_share must be in \[0, 1\), got 1.0"),
-        ("xbl_d", {"margin": -1}, "margin must be at least 0 pixels, got -1"),
+        ("xbl_d", {"margin": -1}, "margin must be at least 0 cells, got -1"),
         ("xbl_d", {"layer": "nowhere"}, "layer must be a module of the model, got 'nowhere'"),
         ("xbl_d", {"layer": "head.4"}, r"layer must be one whose output is \(N, K, h, w\)"),
     ],

@@ -129,8 +129,7 @@ def read_coco(path: Path, sizes: Sizes) -> dict[tuple[str, Layer], Mask]:
     masks: dict[tuple[str, Layer], Mask] = {}
     for position, entry in enumerate(document["annotations"]):
         where = f"annotations[{position}] of {path.name}"
-        kinds = {"id": int, "image_id": int, "category_id": int}
-        annotation = checked(entry, kinds, where)
+        annotation = checked(entry, {"id": int, "image_id": int, "category_id": int}, where)
         for key, there in (("image_id", names), ("category_id", layers)):
             if annotation[key] not in there:
                 raise ValueError(f"{key} of {where} must be one of the file, got {annotation[key]}")
@@ -176,4 +175,5 @@ def _read_mask(path: Path, size: tuple[int, int], where: str) -> Mask:
             f"{where} must hold 0 for unmarked and one other value for marked, got "
             f"{shown(levels)}; binarise it first"
         )
-    return values != 0
+    marked: Mask = values != 0
+    return marked

@@ -54,8 +54,8 @@ def refine(
     layer: str | None = None,
     learning_rate: float = 0.001,
     batch_size: int = 32,
-    ramp_epochs: float = 1.0,
-    marked_share: float = 0.25,
+    ramp_epochs: float = 2.0,
+    marked_share: float = 0.5,
     margin: int = 1,
     cam_method: CamMethod = "hires_cam",
     seed: int = 0,
@@ -128,7 +128,10 @@ def refine(
     for module in refined.modules():
         if getattr(module, "inplace", False) is True:  # would overwrite what is explained
             module.inplace = False  # type: ignore[assignment]
-    with _bar(epochs, progress) as bar, _random_as(seed, device):
+    with (
+        tqdm(total=epochs, unit="epoch", desc="refine", disable=not progress) as bar,
+        _random_as(seed, device),
+    ):
 
         def each_epoch(log: EpochLog) -> None:
             bar.set_postfix(accuracy=f"{log.accuracy:.3f}", penalty=f"{log.penalty:.3g}")
@@ -246,7 +249,3 @@ def _random_as(seed: int, device: torch.device) -> Iterator[None]:
         if device.type == "cuda":
             torch.cuda.manual_seed(seed)
         yield
-
-
-def _bar(epochs: int, progress: bool) -> tqdm[None]:
-    return tqdm(total=epochs, unit="epoch", desc="refine", disable=not progress)

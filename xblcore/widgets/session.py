@@ -140,7 +140,9 @@ class Session:
             "status": self.status(),
             "error": bool(self.error),
         }
-        masks = {layer: png(drawing.mask(layer).astype(np.uint8) * 255) for layer in LAYERS}
+        masks: dict[str, bytes] = {
+            layer: png(drawing.mask(layer).astype(np.uint8) * 255) for layer in LAYERS
+        }
         return View(facts, png(pixels), cam, masks)
 
 

@@ -136,7 +136,8 @@ def _centre_line(
     along = around @ axis
     low, high = along.min() + radius - 0.5, along.max() - radius + 0.5
     if high - low < radius:  # compact: a dot in the middle
-        return centres[depth >= depth.max() - 1e-9].mean(0, keepdims=True)
+        middle: npt.NDArray[np.float64] = centres[depth >= depth.max() - 1e-9].mean(0)
+        return middle[None]
     stops = np.linspace(low, high, min(MOST_STOPS, 2 + int((high - low) / radius)))
     stretch = np.abs(along[:, None] - stops).argmin(1)  # nearest stop of each pixel
     line = []

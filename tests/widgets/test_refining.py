@@ -20,7 +20,7 @@ from xblcore.widgets.simulated import masks_of, simulate
 from xblcore.widgets.store import AnnotationStore
 from xblcore.widgets.strokes import Stroke
 
-COUNT, SIZE, FEW = 200, 12, 12
+COUNT, SIZE, FEW = 200, 12, 25
 
 
 def pixels_of_bars(images: torch.Tensor) -> np.ndarray:

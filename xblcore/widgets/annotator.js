@@ -6,6 +6,7 @@ const LAYERS = {
 };
 const TOOLS = { brush: "Brush", eraser: "Eraser" };
 const MOST_POINTS = 9000; // of one stroke; Python refuses more than 10,000
+const MOST_RADIUS = 512; // image pixels, as in Python
 const LONGEST_SIDE = 512; // of the picture on the screen, in CSS pixels
 const PATIENCE = 5000; // milliseconds until an unanswered stroke is told
 
@@ -80,6 +81,10 @@ function render({ model, el }) {
     update();
   }
 
+  // The largest brush has the width of the picture.
+  const largest = () =>
+    Math.max(2, Math.min(facts().width / 2, facts().height / 2, MOST_RADIUS));
+
   function choice(trait, value, label, hint) {
     return element("button", {
       type: "button", title: hint, "data-choice": `${trait}=${value}`, onclick: () => set(trait, value),
@@ -102,7 +107,7 @@ function render({ model, el }) {
       "layer", layer, layer === "wrong" ? "Wrong (W)" : "Object (O)", "Mark " + about.hint)),
     ...Object.entries(TOOLS).map(([tool, label]) => choice(
       "tool", tool, `${label} (${label[0]})`, label)),
-    slider("radius", "Size", 1, 100, 0.5),
+    slider("radius", "Size", 1, 100, "any"),
     slider("opacity", "CAM", 0, 1, 0.05),
     action("undo", "Undo (Z)", "Undo", () => say({ do: "undo" })),
     action("redo", "Redo (Y)", "Redo", () => say({ do: "redo" })),
@@ -228,7 +233,7 @@ function render({ model, el }) {
       b: () => set("tool", "brush"),
       e: () => set("tool", "eraser"),
       "[": () => set("radius", Math.max(1, radius / 1.25)),
-      "]": () => set("radius", Math.min(100, radius * 1.25)),
+      "]": () => set("radius", Math.min(largest(), radius * 1.25)),
       z: () => say({ do: "undo" }),
       y: () => say({ do: "redo" }),
       n: () => go(1),
@@ -344,6 +349,7 @@ function render({ model, el }) {
       const [trait, value] = button.dataset.choice.split("=");
       button.setAttribute("aria-pressed", String(get(trait) === value));
     }
+    root.querySelector("[data-trait=radius]").max = largest();
     for (const input of root.querySelectorAll("[data-trait]")) input.value = get(input.dataset.trait);
     const off = {
       undo: !now.can_undo, redo: !now.can_redo, previous: now.index === 0,

@@ -247,6 +247,14 @@ def test_png_files_of_images_without_marks_are_removed(store, tmp_path):
     assert left == ["object/cat/1.png.png", "wrong/cat/1.png.png"]
 
 
+def test_masks_do_not_go_among_the_images(images, store):
+    drawn(store)
+    with pytest.raises(ValueError, match="folder must lie outside the images"):
+        store.export_png(images / "masks")
+    store.export_png(images / "annotations" / "masks")
+    assert AnnotationStore(images, os.path.relpath(images / "annotations")).names == NAMES
+
+
 def png(folder: Path, name: str, pixels: np.ndarray | bytes) -> Path:
     path = folder / "wrong" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)

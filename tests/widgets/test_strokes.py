@@ -87,6 +87,23 @@ def test_undo_and_redo():
     assert drawn.undo().add(DOT).undone == (), "a new stroke ends what could be done again"
 
 
+def test_masks_kept_from_stroke_to_stroke_are_those_drawn_anew():
+    rng = np.random.default_rng(0)
+    drawing = Drawing((9, 9))
+    for _ in range(40):
+        layer, tool = rng.choice(["wrong", "object"]), rng.choice(["brush", "eraser"])
+        point = tuple(rng.uniform(0, 9, 2).tolist())
+        drawing = drawing.add(Stroke(str(layer), str(tool), float(rng.uniform(1, 3)), (point,)))
+        drawing = drawing.undo() if rng.uniform() < 0.2 else drawing
+        for kept in ("wrong", "object"):
+            anew = Drawing(drawing.size, drawing.done).mask(kept)
+            np.testing.assert_array_equal(drawing.mask(kept), anew)
+    drawing.mask("wrong")[:] = True
+    np.testing.assert_array_equal(
+        drawing.mask("wrong"), Drawing(drawing.size, drawing.done).mask("wrong")
+    )
+
+
 def test_a_pasted_mask_replaces_the_layer_and_is_undone_like_a_stroke():
     mask = np.eye(5, dtype=bool)
     pasted = Drawing((5, 5)).add(DOT).add(Paste("wrong", mask))

@@ -134,6 +134,7 @@ function render({ model, el }) {
   function answered(message) {
     clearTimeout(waiting.get(message.number));
     waiting.delete(message.number);
+    update();
     load(); // also where nothing changed, a stroke over what was marked: its line can go
   }
 
@@ -199,7 +200,15 @@ function render({ model, el }) {
   canvas.addEventListener("pointermove", (event) => {
     const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
     if (line && !canvas.hasPointerCapture(event.pointerId)) return; // drawn by keys, or another finger
-    for (const one of events.length ? events : [event]) draw(place(one));
+    for (const one of events.length ? events : [event]) {
+      const point = place(one);
+      const last = line ? line.points[line.points.length - 1] : null;
+      // A mouse may report a thousand points a second; those close by change nothing to be seen.
+      const near = last && Math.hypot(point[0] - last[0], point[1] - last[1]) < get("radius") / 10;
+      if (near) cursor = point;
+      else draw(point);
+    }
+    paint();
   });
   canvas.addEventListener("pointerup", (event) => {
     if (canvas.hasPointerCapture(event.pointerId)) lift();

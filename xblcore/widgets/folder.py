@@ -103,7 +103,12 @@ def _files(root: Path, without: Path | None) -> list[Path]:
     found = []
     for folder, below, files in os.walk(root):
         here = Path(folder)
-        below[:] = [name for name in below if not name.startswith(".") and here / name != without]
+        below[:] = [
+            name
+            for name in below
+            if not name.startswith(".")
+            and (without is None or (here / name).resolve() != without.resolve())
+        ]
         found += [
             here / name
             for name in files

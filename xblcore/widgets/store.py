@@ -40,6 +40,7 @@ class AnnotationStore:
 
     Attributes:
         images: the :class:`~xblcore.widgets.folder.ImageFolder`.
+        home: folder of the journals.
         notes: what was ignored on opening: files that cannot be read, half-written lines.
 
     Raises:
@@ -57,6 +58,7 @@ class AnnotationStore:
 
     def __init__(self, images: str | Path, annotations: str | Path | None = None) -> None:
         home = Path(images) / FOLDER if annotations is None else Path(annotations)
+        self.home = home
         self.images = ImageFolder.open(images, without=home)
         self.notes = [f"{name}: {why}" for name, why in self.images.unreadable.items()]
         self._journals: dict[str, Journal] = {}
@@ -118,7 +120,13 @@ class AnnotationStore:
 
         Returns:
             The files that were written.
+
+        Raises:
+            ValueError: a folder among the images, where the masks would be taken for images.
         """
+        inside, out = self.images.root.resolve(), Path(folder).resolve()
+        if out.is_relative_to(inside) and not out.is_relative_to(self.home.resolve()):
+            raise ValueError(f"folder must lie outside the images, or in {FOLDER}, got {folder}")
         return exchange.write_png(Path(folder), self._masks(), self.names)
 
     def import_png(self, folder: str | Path) -> int:

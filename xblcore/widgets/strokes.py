@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -111,6 +111,8 @@ class Drawing:
     size: tuple[int, int]
     done: tuple[Action, ...] = ()
     undone: tuple[Action, ...] = ()
+    # Masks that were asked for; a stroke more is then drawn on them, not all strokes anew.
+    _masks: dict[Layer, Mask] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def add(self, action: Action) -> Drawing:
         """With one more action; what was undone is gone for good.
@@ -136,7 +138,11 @@ class Drawing:
                         f"points must lie in the image, x in [0, {width}] and y in [0, {height}], "
                         f"got ({x:g}, {y:g})"
                     )
-        return replace(self, done=(*self.done, action), undone=())
+        added = replace(self, done=(*self.done, action), undone=())
+        added._masks.update(
+            {layer: _after(mask, layer, action) for layer, mask in self._masks.items()}
+        )
+        return added
 
     def undo(self) -> Drawing:
         """Without the latest action; the same where there is none."""
@@ -153,20 +159,33 @@ class Drawing:
     def mask(self, layer: Layer) -> Mask:
         """Pixels marked on a layer, bool ``(H, W)``."""
         checked_layer(layer)
-        mask = np.zeros(self.size, bool)
-        for action in self.done:
-            if action.layer != layer:
-                continue
-            if isinstance(action, Paste):
-                mask[:] = action.mask
-            else:
-                draw(mask, action)
-        return mask
+        if layer not in self._masks:
+            mask = np.zeros(self.size, bool)
+            for action in self.done:
+                _apply(mask, layer, action)
+            self._masks[layer] = mask
+        return self._masks[layer].copy()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is marked on any layer."""
         return not any(self.mask(layer).any() for layer in LAYERS)
+
+
+def _after(mask: Mask, layer: Layer, action: Action) -> Mask:
+    """A layer's mask after one more action; the mask given is left as it is."""
+    after = mask.copy()
+    _apply(after, layer, action)
+    return after
+
+
+def _apply(mask: Mask, layer: Layer, action: Action) -> None:
+    if action.layer != layer:
+        return
+    if isinstance(action, Paste):
+        mask[:] = action.mask
+    else:
+        draw(mask, action)
 
 
 def draw(mask: Mask, stroke: Stroke) -> None:

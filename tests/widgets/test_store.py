@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xblcore.widgets.drawing import Paste
 from xblcore.widgets.folder import write_images
 from xblcore.widgets.journal import Journal
 from xblcore.widgets.store import AnnotationStore
-from xblcore.widgets.strokes import Paste, Stroke
+from xblcore.widgets.strokes import Stroke
 
 NAMES = ("cat/1.png", "cat/2.png", "dog/1.png")
 WRONG = Stroke("wrong", "brush", 2.0, ((2.5, 2.5),))

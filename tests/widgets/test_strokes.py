@@ -5,16 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xblcore.widgets.strokes import (
-    MOST_ACTIONS,
-    MOST_POINTS,
-    Drawing,
-    Paste,
-    Stroke,
-    draw,
-    message_of,
-    stroke_from,
-)
+from xblcore.widgets.drawing import MOST_ACTIONS, Drawing, Paste
+from xblcore.widgets.strokes import MOST_POINTS, Stroke, draw, message_of, stroke_from
 
 DOT = Stroke("wrong", "brush", 2.0, ((2.5, 2.5),))
 MESSAGE = {"layer": "wrong", "tool": "brush", "radius": 2, "points": [[2.5, 2.5]]}

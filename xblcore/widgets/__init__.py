@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xblcore.widgets.annotator import Annotator
+    from xblcore.widgets.drawing import Drawing
     from xblcore.widgets.marked import MarkedImages
     from xblcore.widgets.refining import Refined, refine
     from xblcore.widgets.simulated import simulate
     from xblcore.widgets.store import AnnotationStore
-    from xblcore.widgets.strokes import Drawing, Stroke
+    from xblcore.widgets.strokes import Stroke
 
 _HOMES = {
     "AnnotationStore": "store",
     "Annotator": "annotator",
-    "Drawing": "strokes",
+    "Drawing": "drawing",
     "MarkedImages": "marked",
     "Refined": "refining",
     "Stroke": "strokes",

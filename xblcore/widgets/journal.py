@@ -19,16 +19,8 @@ import filelock
 
 from xblcore.datasets.coco_format import Annotated, Entry, Picture, checked
 from xblcore.datasets.coco_pixels import encode, union_mask
-from xblcore.widgets.strokes import (
-    Action,
-    Drawing,
-    Mask,
-    Paste,
-    Stroke,
-    checked_layer,
-    message_of,
-    stroke_from,
-)
+from xblcore.widgets.drawing import Action, Drawing, Paste
+from xblcore.widgets.strokes import Mask, Stroke, checked_layer, message_of, stroke_from
 
 Step = Literal["undo", "redo"]
 VERSION = 1

@@ -15,17 +15,10 @@ import numpy as np
 
 from xblcore.decoys import Pixels
 from xblcore.widgets import exchange
+from xblcore.widgets.drawing import Action, Drawing, Paste
 from xblcore.widgets.folder import ImageFolder
 from xblcore.widgets.journal import Journal, Step
-from xblcore.widgets.strokes import (
-    LAYERS,
-    Action,
-    Drawing,
-    Layer,
-    Mask,
-    Paste,
-    checked_layer,
-)
+from xblcore.widgets.strokes import LAYERS, Layer, Mask, checked_layer
 
 FOLDER = "annotations"  # below the images, unless another is given
 

@@ -1,0 +1,130 @@
+"""The widget as the notebook's front end sees it: messages in, journal, traits and answers out."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+import toys
+from PIL import Image
+from torch import nn
+
+from xblcore.widgets import annotator as module
+from xblcore.widgets.annotator import Annotator, cam_of
+from xblcore.widgets.folder import write_images
+from xblcore.widgets.store import AnnotationStore
+from xblcore.widgets.strokes import LAYERS, TOOLS
+
+STROKE = {
+    "do": "stroke", "image": "a.png", "layer": "wrong", "tool": "brush", "radius": 2,
+    "points": [[2.5, 2.5]], "number": 7,
+}  # fmt: skip
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return write_images(
+        tmp_path, {name: np.full((8, 8, 3), 9, np.uint8) for name in ("a.png", "b.png")}
+    )
+
+
+@pytest.fixture
+def widget(images: Path) -> Annotator:
+    return Annotator(images)
+
+
+def receive(widget: Annotator, message: object) -> list[dict[str, object]]:
+    """Deliver a message the way the kernel does; the answers that were sent."""
+    with mock.patch.object(Annotator, "send", autospec=True) as send:
+        widget._handle_custom_msg(message, [])
+    return [call.args[1] for call in send.call_args_list]
+
+
+def test_a_stroke_from_the_browser_is_saved_shown_and_answered(images, widget):
+    answers = receive(widget, STROKE)
+    assert answers == [{"number": 7, "done": True, "status": "Saved, 1 of 2 marked"}]
+    assert AnnotationStore(images).mask("a.png", "wrong").sum() == 13
+    shown = np.asarray(Image.open(io.BytesIO(widget.wrong_mask)))
+    np.testing.assert_array_equal(shown == 255, widget.store.mask("a.png", "wrong"))
+    assert widget.facts["can_undo"] and widget.facts["status"] == "Saved, 1 of 2 marked"
+
+
+def test_what_is_refused_is_answered_too(images, widget):
+    (answer,) = receive(widget, STROKE | {"points": [[99, 99]]})
+    assert answer["done"] is False and "points must lie in the image" in str(answer["status"])
+    (answer,) = receive(widget, "nonsense")
+    assert answer["number"] is None and answer["done"] is False
+    assert AnnotationStore(images).marked == ()
+
+
+def test_next_shows_the_next_image_and_its_marks(widget):
+    receive(widget, STROKE)
+    receive(widget, {"do": "go", "to": 1, "number": 1})
+    assert widget.facts["name"] == "b.png"
+    assert not np.asarray(Image.open(io.BytesIO(widget.wrong_mask))).any()
+    receive(widget, {"do": "go", "to": 0, "number": 2})
+    assert np.asarray(Image.open(io.BytesIO(widget.wrong_mask))).any()
+
+
+def test_a_new_widget_on_the_folder_has_what_the_old_one_saved(images, widget):
+    receive(widget, STROKE)
+    again = Annotator(images)
+    assert again.facts["marked"] == 1 and again.facts["name"] == "b.png"
+
+
+def test_the_cam_of_any_model_is_laid_over(widget):
+    model = nn.Sequential(
+        nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)
+    )
+    toys.randomised(model)
+    assert widget.cam_image == b""
+    widget.show_cam(cam_of(model))
+    assert Image.open(io.BytesIO(widget.cam_image)).size == (6, 6)
+    grey = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
+    found = cam_of(grey, size=(4, 4), grey=True)(np.zeros((8, 8, 3), np.uint8))
+    assert found.shape == (2, 2) and found.dtype == np.float32
+    assert toys.state_of(model) == [(True, 0, 0, 0)] * 6
+    widget.show_cam(None)
+    assert widget.cam_image == b""
+
+
+def test_the_front_end_speaks_the_language_of_python():
+    """Traits that the script reads exist; layers, tools and messages are those that are known."""
+    script = (module.HERE / "annotator.js").read_text(encoding="utf-8")
+    traits = set(re.findall(r'get\("(\w+)"\)', script))
+    assert traits and traits <= set(Annotator.class_traits())
+    assert set(re.findall(r"do: \"(\w+)\"", script)) == {"stroke", "undo", "redo", "clear", "go"}
+    for name in (*LAYERS, *TOOLS):
+        assert re.search(rf"\b{name}: ", script)
+    assert "http" not in script, "no content delivery network"
+
+
+def test_text_and_controls_can_be_told_from_their_ground():
+    """WCAG 2: 4.5 to 1 for text, 3 to 1 for the focus and the rims of controls."""
+
+    def luminance(colour: str) -> float:
+        rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    def contrast(one: str, two: str) -> float:
+        low, high = sorted((luminance(one), luminance(two)))
+        return (high + 0.05) / (low + 0.05)
+
+    sheet = (module.HERE / "annotator.css").read_text(encoding="utf-8")
+    for colour, ground, least in (
+        ("#111111", "#ffffff", 4.5), ("#595959", "#ffffff", 4.5), ("#0072b2", "#ffffff", 3),
+        ("#6b6b6b", "#ffffff", 3),
+    ):  # fmt: skip
+        assert colour in sheet and contrast(colour, ground) >= least
+
+
+def test_a_large_picture_gets_a_brush_to_match(tmp_path):
+    folder = write_images(tmp_path, {"a.png": np.zeros((320, 640, 3), np.uint8)})
+    assert Annotator(folder).radius == 20
+    assert torch.get_num_threads() == 1

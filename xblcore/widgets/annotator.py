@@ -1,0 +1,125 @@
+"""The annotator in a notebook: a brush over the image and over what the model looks at.
+
+Keys, while the picture has the focus: ``W`` wrong, ``O`` object, ``B`` brush, ``E`` eraser, ``[``
+and ``]`` size, ``Z`` undo, ``Y`` redo, ``N`` next, ``P`` previous, ``C`` CAM on or off; arrows move
+a cursor (with Shift by one pixel), Space puts the brush down and lifts it, Escape drops the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import numpy as np
+import numpy.typing as npt
+import traitlets
+from PIL import Image
+
+from xblcore.decoys import Pixels
+from xblcore.widgets.session import Cam, Session
+from xblcore.widgets.store import AnnotationStore
+from xblcore.widgets.strokes import LAYERS, LEAST_RADIUS, MOST_RADIUS, TOOLS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+HERE = Path(__file__).parent
+
+
+class Annotator(anywidget.AnyWidget):
+    """Mark on images what a model should not, or should, look at; every stroke is saved at once.
+
+    Args:
+        images: a folder of images, or a store that was opened before.
+        cam: gives the attribution ``(h, w)`` of an image, see :func:`cam_of`; None: no overlay.
+        goal: how many images are to be marked; None: all.
+
+    Attributes:
+        store: the annotations, which :meth:`MarkedImages.of` takes for ``refine``.
+
+    Raises:
+        ValueError: as :class:`~xblcore.widgets.store.AnnotationStore`, or a goal out of range.
+    """
+
+    _esm = HERE / "annotator.js"
+    _css = HERE / "annotator.css"
+
+    facts = traitlets.Dict().tag(sync=True)
+    image = traitlets.Bytes().tag(sync=True)
+    cam_image = traitlets.Bytes().tag(sync=True)
+    wrong_mask = traitlets.Bytes().tag(sync=True)
+    object_mask = traitlets.Bytes().tag(sync=True)
+    layer = traitlets.Enum(LAYERS, "wrong").tag(sync=True)
+    tool = traitlets.Enum(TOOLS, "brush").tag(sync=True)
+    radius = traitlets.Float(LEAST_RADIUS, min=LEAST_RADIUS, max=MOST_RADIUS).tag(sync=True)
+    opacity = traitlets.Float(0.6, min=0.0, max=1.0).tag(sync=True)
+
+    def __init__(
+        self,
+        images: str | Path | AnnotationStore,
+        *,
+        cam: Cam | None = None,
+        goal: int | None = None,
+    ) -> None:
+        self.store = images if isinstance(images, AnnotationStore) else AnnotationStore(images)
+        self._session = Session(self.store, cam=cam, goal=goal)
+        height, width = self.store.images.sizes[self._session.name]
+        super().__init__(radius=min(max(LEAST_RADIUS, min(height, width) / 16), MOST_RADIUS))
+        self.on_msg(self._receive)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the store's state again, after an import say, or with another model's CAM."""
+        view = self._session.view()
+        with self.hold_sync():
+            self.facts = view.facts
+            self.image, self.cam_image = view.image, view.cam
+            self.wrong_mask, self.object_mask = view.masks["wrong"], view.masks["object"]
+
+    def show_cam(self, cam: Cam | None) -> None:
+        """Lay another model's CAM over the images, that of a refined one say."""
+        self._session.cam = cam
+        self.refresh()
+
+    def _receive(self, _widget: object, message: Any, _buffers: object) -> None:
+        """Do what the front end asks, and answer, so that it knows what is saved."""
+        done = self._session.handle(message)
+        self.refresh()
+        number = message.get("number") if isinstance(message, dict) else None
+        self.send({"number": number, "done": done, "status": self.facts["status"]})
+
+
+def cam_of(
+    model: nn.Module,
+    *,
+    size: tuple[int, int] | None = None,
+    grey: bool = False,
+    layer: str | None = None,
+) -> Callable[[Pixels], npt.NDArray[np.float32]]:
+    """Attribution of a model's own answer, HiResCAM of its logit, as :class:`Annotator` takes it.
+
+    Args:
+        model: maps images ``(N, C, H, W)`` in [0, 1] to logits.
+        size: height and width that it takes; None: as the images are.
+        grey: one channel instead of three.
+        layer: as in :func:`xblcore.widgets.refining.refine`.
+    """
+    import torch
+
+    from xblcore.cam import explain
+    from xblcore.widgets.refining import spatial_layer
+
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+
+    def cam(pixels: Pixels) -> npt.NDArray[np.float32]:
+        picture = Image.fromarray(pixels).convert("L" if grey else "RGB")
+        if size is not None and picture.size != size[::-1]:
+            picture = picture.resize(size[::-1], Image.Resampling.BICUBIC)
+        values = np.asarray(picture, np.float32).reshape(picture.height, picture.width, -1) / 255
+        images = torch.from_numpy(values.transpose(2, 0, 1).copy())[None].to(device)
+        name, _ = spatial_layer(model, images, layer)
+        return explain(model, images, layer=name, method="hires_cam")[0].cpu().numpy()
+
+    return cam

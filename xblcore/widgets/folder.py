@@ -1,0 +1,152 @@
+"""A folder of images, as a person has it: which there are, how large, read with care."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from xblcore import project
+from xblcore.datasets.coco_format import Picture
+from xblcore.datasets.coco_pixels import read_image
+from xblcore.decoys import Pixels
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+MOST_SIDE = 8192  # pixels of an image's side
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The JPEG and PNG images in a folder and in the folders below it.
+
+    Attributes:
+        root: the folder.
+        sizes: height and width of each image by its name, in the order of the names; a name is the
+            path below ``root`` with ``/`` between the folders, as in ``zebra/001.jpg``.
+        unreadable: names of files that look like images by their ending but cannot be read, and
+            why.
+    """
+
+    root: Path
+    sizes: dict[str, tuple[int, int]]
+    unreadable: dict[str, str]
+
+    @classmethod
+    def open(cls, root: str | Path, *, without: Path | None = None) -> ImageFolder:
+        """List the images of a folder; only their headers are read.
+
+        Hidden files and folders are left out, and so are links that lead out of the folder.
+
+        Args:
+            root: the folder.
+            without: a folder below it that is no part of the images.
+
+        Raises:
+            ValueError: no such folder, or no image in it.
+        """
+        root = Path(root)
+        if not root.is_dir():
+            raise ValueError(f"images must be a folder that is there, got {str(root)!r}")
+        inside = root.resolve()
+        sizes: dict[str, tuple[int, int]] = {}
+        unreadable: dict[str, str] = {}
+        for path in sorted(_files(root, without), key=lambda path: path.relative_to(root).parts):
+            name = path.relative_to(root).as_posix()
+            if not path.resolve().is_relative_to(inside):
+                unreadable[name] = "a link that leads out of the folder"
+                continue
+            try:
+                sizes[name] = _size(path)
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                unreadable[name] = str(error)
+        if not sizes:
+            why = f"; {next(iter(unreadable.items()))}" if unreadable else ""
+            raise ValueError(
+                f"images must be a folder with at least one {', '.join(SUFFIXES)} file, "
+                f"got {str(root)!r}{why}"
+            )
+        return cls(root, sizes, unreadable)
+
+    def checked(self, name: object) -> str:
+        """``name`` if it is that of an image here; nothing else is ever opened.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if not isinstance(name, str) or name not in self.sizes:
+            raise ValueError(
+                f"image must be one of the {len(self.sizes)} in the folder, got {name!r}"
+            )
+        return name
+
+    def read(self, name: str) -> Pixels:
+        """An image as uint8 ``(H, W, 3)``.
+
+        Raises:
+            ValueError: unknown name, a broken file, or no longer of its size.
+        """
+        height, width = self.sizes[self.checked(name)]
+        picture = Picture(0, name, width, height, {})
+        return np.asarray(read_image((self.root / name).read_bytes(), picture))
+
+    def class_of(self, name: str) -> str:
+        """The folder that an image lies in, which names its class; ``""`` at the top."""
+        parent = PurePosixPath(self.checked(name)).parent
+        return "" if parent == PurePosixPath() else parent.as_posix()
+
+
+def _files(root: Path, without: Path | None) -> list[Path]:
+    found = []
+    for folder, below, files in os.walk(root):
+        here = Path(folder)
+        below[:] = [
+            name
+            for name in below
+            if not name.startswith(".")
+            and (without is None or (here / name).resolve() != without.resolve())
+        ]
+        found += [
+            here / name
+            for name in files
+            if not name.startswith(".") and name.lower().endswith(SUFFIXES)
+        ]
+    return found
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with Image.open(path, formats=("JPEG", "PNG")) as image:
+        width, height = image.size
+    if not (1 <= width <= MOST_SIDE and 1 <= height <= MOST_SIDE):
+        raise ValueError(f"sides must be in [1, {MOST_SIDE}], got {width} x {height}")
+    return height, width
+
+
+def write_images(folder: str | Path, images: Mapping[str, Pixels]) -> Path:
+    """Write arrays as PNG files, to be annotated like any folder of images.
+
+    Args:
+        folder: made where it is missing.
+        images: uint8 ``(H, W, 3)`` or ``(H, W)`` by name; a name ends in ``.png`` and may begin
+            with a folder, which :meth:`ImageFolder.class_of` takes for the class.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: a name that is no PNG file below the folder, or pixels that are no image.
+    """
+    for name, pixels in images.items():
+        parts = PurePosixPath(name).parts
+        if not name.endswith(".png") or any(p in ("/", "..") or p.startswith(".") for p in parts):
+            raise ValueError(f"name must be that of a .png file below the folder, got {name!r}")
+        if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or pixels.shape[2:] == (3,)):
+            raise ValueError(
+                f"{name} must be uint8 (H, W) or (H, W, 3), got {pixels.dtype} of {pixels.shape}"
+            )
+        with project.write_atomic(Path(folder) / name) as temporary:
+            Image.fromarray(pixels).save(temporary)
+    return Path(folder)

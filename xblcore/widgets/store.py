@@ -1,0 +1,169 @@
+"""Annotations of a folder of images, on the disk as they are made.
+
+A drawing belongs to an image by its name, never by its position in a list. Every finished stroke,
+undo and redo is in the image's journal before it counts (:mod:`xblcore.widgets.journal`), so a
+killed kernel loses nothing, and opening the folder again gives the same state, undo and redo
+included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from xblcore.decoys import Pixels
+from xblcore.widgets import exchange
+from xblcore.widgets.drawing import Action, Drawing, Paste
+from xblcore.widgets.folder import ImageFolder
+from xblcore.widgets.journal import Journal, Step
+from xblcore.widgets.strokes import LAYERS, Layer, Mask, checked_layer
+
+FOLDER = "annotations"  # below the images, unless another is given
+
+
+class AnnotationStore:
+    """The images of a folder and what was drawn on each.
+
+    Args:
+        images: folder of JPEG and PNG images, in folders by class or not.
+        annotations: folder for the journals; None: ``annotations`` among the images. It is made
+            with the first stroke.
+
+    Attributes:
+        images: the :class:`~xblcore.widgets.folder.ImageFolder`.
+        home: folder of the journals.
+        notes: what was ignored on opening: files that cannot be read, half-written lines.
+
+    Raises:
+        ValueError: no images, or a journal that does not belong to its image.
+
+    >>> import tempfile
+    >>> from xblcore.widgets.folder import write_images
+    >>> from xblcore.widgets.strokes import Stroke
+    >>> folder = write_images(tempfile.mkdtemp(), {"a.png": np.zeros((5, 5, 3), np.uint8)})
+    >>> store = AnnotationStore(folder)
+    >>> store.add("a.png", Stroke("wrong", "brush", 2.0, ((2.5, 2.5),)))
+    >>> int(AnnotationStore(folder).mask("a.png", "wrong").sum())  # opened anew
+    13
+    """
+
+    def __init__(self, images: str | Path, annotations: str | Path | None = None) -> None:
+        home = Path(images) / FOLDER if annotations is None else Path(annotations)
+        self.home = home
+        self.images = ImageFolder.open(images, without=home)
+        self.notes = [f"{name}: {why}" for name, why in self.images.unreadable.items()]
+        self._journals: dict[str, Journal] = {}
+        self._empty: dict[str, bool] = {}
+        for name, size in self.images.sizes.items():
+            path = home / "journal" / f"{name}.jsonl"
+            self._keep(Journal.read(path, name, size))
+            if self._journals[name].note:
+                self.notes.append(self._journals[name].note)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all images, in order."""
+        return tuple(self.images.sizes)
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """Names of the images with at least one pixel marked."""
+        return tuple(name for name in self.names if not self._empty[name])
+
+    def drawing(self, name: str) -> Drawing:
+        """What was drawn on an image, with what can be done again."""
+        return self._journals[self.images.checked(name)].drawing
+
+    def mask(self, name: str, layer: Layer) -> Mask:
+        """Pixels marked on a layer of an image, bool ``(H, W)``."""
+        return self.drawing(name).mask(layer)
+
+    def pixels(self, name: str) -> Pixels:
+        """The image itself, uint8 ``(H, W, 3)``."""
+        return self.images.read(name)
+
+    def add(self, name: str, action: Action) -> None:
+        """Put a stroke, or a whole mask, on an image; on the disk when this returns.
+
+        Raises:
+            ValueError: unknown image, or an action that does not fit it; nothing is written.
+            OSError: it could not be written, and does not count.
+        """
+        self._keep(self._journals[self.images.checked(name)].add(action))
+
+    def undo(self, name: str) -> None:
+        """Take back the latest action on an image; nothing happens where there is none."""
+        self._step(name, "undo")
+
+    def redo(self, name: str) -> None:
+        """Do again what was undone last; nothing happens where there is none."""
+        self._step(name, "redo")
+
+    def clear(self, name: str, layer: Layer) -> None:
+        """Empty a layer of an image, as one action that can be undone."""
+        if self.mask(name, layer).any():
+            self.add(name, Paste(checked_layer(layer), np.zeros(self.images.sizes[name], bool)))
+
+    def export_png(self, folder: str | Path) -> list[Path]:
+        """Write the masks as ``<layer>/<image name>.png``, 0 and 255, one an image and layer.
+
+        Only images with a mark have files; those of images that have none any more are removed.
+
+        Returns:
+            The files that were written.
+
+        Raises:
+            ValueError: a folder among the images, where the masks would be taken for images.
+        """
+        inside, out = self.images.root.resolve(), Path(folder).resolve()
+        if out.is_relative_to(inside) and not out.is_relative_to(self.home.resolve()):
+            raise ValueError(f"folder must lie outside the images, or in {FOLDER}, got {folder}")
+        return exchange.write_png(Path(folder), self._masks(), self.names)
+
+    def import_png(self, folder: str | Path) -> int:
+        """Take over masks that lie as :meth:`export_png` writes them; each replaces its layer.
+
+        Returns:
+            How many masks were taken over.
+
+        Raises:
+            ValueError: no such folder, an unknown image, a file that leads out of the folder, is
+                broken, of another size than its image or no mask. Then nothing is taken over.
+        """
+        return self._take(exchange.read_png(Path(folder), self.images.sizes))
+
+    def export_coco(self, path: str | Path) -> Path:
+        """Write the masks as a COCO annotation file, categories ``object`` and ``wrong``."""
+        return exchange.write_coco(Path(path), self._masks(), self.images.sizes)
+
+    def import_coco(self, path: str | Path) -> int:
+        """Take over the masks of a COCO file with the categories ``object`` and ``wrong``.
+
+        Several annotations of an image and a category are one mask together, and replace the layer.
+
+        Returns:
+            How many masks were taken over.
+
+        Raises:
+            ValueError: not such a file, an unknown image or category, a wrong size, a broken
+                segmentation. Then nothing is taken over.
+        """
+        return self._take(exchange.read_coco(Path(path), self.images.sizes))
+
+    def _masks(self) -> dict[tuple[str, Layer], Mask]:
+        return {(name, layer): self.mask(name, layer) for name in self.marked for layer in LAYERS}
+
+    def _take(self, masks: Mapping[tuple[str, Layer], Mask]) -> int:
+        for (name, layer), mask in masks.items():
+            if not np.array_equal(mask, self.mask(name, layer)):
+                self.add(name, Paste(layer, mask))
+        return len(masks)
+
+    def _step(self, name: str, step: Step) -> None:
+        self._keep(self._journals[self.images.checked(name)].step(step))
+
+    def _keep(self, journal: Journal) -> None:
+        self._journals[journal.image] = journal
+        self._empty[journal.image] = journal.drawing.is_empty

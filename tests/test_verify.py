@@ -26,7 +26,8 @@ def write_project(root: Path, *, data: str = "original", profile: str = "laptop"
     sizes = {"n_train": 8, "n_val": 8, "n_test": 100, "explained_images": 50, "epochs": 1,
              "ramp_epochs": 0, "batch_size": 4, "learning_rate": 0.1, "threads": 1}  # fmt: skip
     setup = {"data": "auto", "data_seed": 0, "decoy": {}, "model": "small_cnn",
-             "weights": {method: [0] for method in CLEAN}}  # fmt: skip
+             "weights": {method: [0] for method in CLEAN},
+             "profiles": dict.fromkeys(("laptop", "paper"), sizes)}  # fmt: skip
     params = {
         "profile": profile,
         "device": "cpu",
@@ -34,7 +35,7 @@ def write_project(root: Path, *, data: str = "original", profile: str = "laptop"
         "methods": list(CLEAN),
         "setup": {TASK: setup},
         "profiles": {
-            name: {"common": {"seeds": [0, 1, 2], "sweep_seeds": [0]}, TASK: sizes}
+            name: {"seeds": [0, 1, 2], "sweep_seeds": [0], "held_out_images": 1}
             for name in ("laptop", "paper")
         },
     }

@@ -72,7 +72,9 @@ def test_one_command_leaves_the_tables_figures_verdicts_and_the_page(reproduced)
     metrics = pd.read_csv(results / "metrics.csv", keep_default_na=False, na_values={"value": ""})
     assert list(metrics.columns) == STRICT
     assert list(dict.fromkeys(metrics["method"])) == METHODS
-    assert set(metrics["data"]) == {"original"}
+    assert dict(zip(metrics["task"], metrics["data"], strict=True)) == {
+        TASK: "original", "decoy_cifar10": "stand-in", "decoy_coco": "stand-in"
+    }  # fmt: skip
     assert set(metrics["seed"]) == {0, 1}
     for name in ("accuracy", "cams_hires_cam", "metrics", "gradients", "weight_sweep"):
         for suffix in (".png", ".svg"):

@@ -15,15 +15,12 @@ import pytest
 import yaml
 
 from xblcore import config
+from xblcore.pipeline.expected import copy_in_profile
 
 ROOT = Path(__file__).parents[2]
 TASK = "decoy_fashion_mnist"
 METHODS = ["erm", "oracle", "xbl_d", "xbl_d_released", "rrr_g"]
 STRICT = ["task", "data", "method", "seed", "split", "explainer", "metric", "value"]
-LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", "build", "decoy", "results", "__pycache__", "tmp", "cache", ".*_cache",
-    "*.egg-info", "dvc.lock",
-)  # fmt: skip
 
 
 def run(folder: Path, *command: str, code: int = 0) -> str:
@@ -45,7 +42,7 @@ def run(folder: Path, *command: str, code: int = 0) -> str:
 def set_methods(folder: Path, methods: list[str]) -> None:
     path = folder / "params.yaml"
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    path.write_text(yaml.safe_dump(params | {"profile": "smoke", "methods": methods}), "utf-8")
+    path.write_text(yaml.safe_dump(params | {"methods": methods}), "utf-8")
 
 
 def hashes(folder: Path) -> dict[str, bytes]:
@@ -60,9 +57,8 @@ def hashes(folder: Path) -> dict[str, bytes]:
 def reproduced(tmp_path_factory):
     """A copy of the project in which everything was run once."""
     folder = tmp_path_factory.mktemp("project") / "clone"
-    shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
+    copy_in_profile(ROOT, folder, "smoke")
     set_methods(folder, METHODS)
-    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     run(folder, "xblcore.pipeline.reproduce")
     return folder
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,16 +17,7 @@ from xblcore.methods import METHODS, Annotations, Step
 from xblcore.plots import carry_over, style
 from xblcore.results import method_table
 
-matplotlib.use("agg")
 ALL = (*EXPLAINERS, *HELD_OUT)
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    with matplotlib.rc_context():
-        style.use()
-        yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

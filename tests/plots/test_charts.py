@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,16 +13,6 @@ from synthetic import TRUTHS, make_runs
 from xblcore import informativeness as c3
 from xblcore.plots import informativeness, results, style
 from xblcore.results import method_table, recoveries
-
-matplotlib.use("agg")
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    with matplotlib.rc_context():
-        style.use()
-        yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

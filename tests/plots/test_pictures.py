@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection
 
-from xblcore.plots import images, style, training
+from xblcore.plots import images, training
 
-matplotlib.use("agg")
 CLASSES = ("top", "bag", "boot")
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((3, 1, 8, 8))
@@ -21,14 +19,6 @@ DECOY = np.zeros((3, 4, 4), bool)
 DECOY[:, :1, :1] = True
 DISTANCE = np.where(OBJECT, 0.0, 0.2)
 WHERE = {"task": "decoy_fashion_mnist", "data": "stand-in"}
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    with matplotlib.rc_context():
-        style.use()
-        yield
-    plt.close("all")
 
 
 def title(fig) -> str:

@@ -14,16 +14,6 @@ from matplotlib.markers import MarkerStyle
 from xblcore.methods import METHODS
 from xblcore.plots import style
 
-matplotlib.use("agg")
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    with matplotlib.rc_context():
-        style.use()
-        yield
-    plt.close("all")
-
 
 def luminance(colour: str) -> float:
     rgb = np.array(colors.to_rgb(colour))

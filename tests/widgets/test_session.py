@@ -77,7 +77,7 @@ def test_a_person_goes_on_where_she_left_off(images, session):
     ("message", "error"),
     [
         (None, "message must be a mapping, got NoneType"),
-        ({"do": "sing"}, "do must be stroke, undo, redo, clear or go, got 'sing'"),
+        ({"do": "sing"}, "do must be stroke, undo, redo, clear, go or export, got 'sing'"),
         ({"do": "go", "to": 3}, r"to must be a position in [0, 2], got 3"),
         ({"do": "go", "to": True}, r"to must be a position in [0, 2], got True"),
         ({"do": "undo", "image": "../a.png"}, "image must be one of the 3 in the folder"),

@@ -55,8 +55,8 @@ ROOMS: dict[str, set[str] | None] = {
     "widgets": ANY,
 }
 WITHOUT_TORCH = (
-    "claims", "config", "datasets", "decoys", "distance", "expected", "informativeness", "inventory",
-    "plots", "reported", "results", "selection", "stats", "tolerance", "verify",
+    "claims", "config", "datasets", "decoys", "distance", "expected", "informativeness",
+    "inventory", "plots", "reported", "results", "selection", "stats", "tolerance", "verify",
 )  # fmt: skip
 
 

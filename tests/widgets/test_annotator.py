@@ -120,7 +120,7 @@ def test_text_and_controls_can_be_told_from_their_ground():
 
     sheet = (module.HERE / "annotator.css").read_text(encoding="utf-8")
     for colour, ground, least in (
-        ("#111111", "#ffffff", 4.5), ("#595959", "#ffffff", 4.5), ("#0072b2", "#ffffff", 3),
+        ("#111111", "#ffffff", 4.5), ("#595959", "#ffffff", 4.5), ("#0072b2", "#ffffff", 4.5),
         ("#6b6b6b", "#ffffff", 3),
     ):  # fmt: skip
         assert colour in sheet and contrast(colour, ground) >= least

@@ -44,8 +44,8 @@ def before_and_after(
     if not len(pictures):
         raise ValueError("images must be at least one, got none; mark some first")
     grid = image_grid(fig, 3, max(FEWEST, len(pictures)), row_gap=0.22, margin=0.7)
-    for unused in list(grid[:, len(pictures) :].flat):
-        fig.delaxes(unused)
+    for unused in fig.axes:
+        unused.set_axis_off()
     marks = (np.asarray(object_mask), OBJECT), (np.asarray(decoy_mask), DECOY)
     cams = np.asarray(before), np.asarray(after)
     for n, picture in enumerate(pictures):
@@ -57,6 +57,7 @@ def before_and_after(
                 size=SMALL, labelpad=2, color=BLACK if right else VERMILLION,
             )  # fmt: skip
         for axes in grid[:, n]:
+            axes.set_axis_on()
             for mask, colour in marks:
                 outline(axes, mask[n], colour=colour)
     for axes, name in zip(grid[:, 0], ("marked", "before", "after"), strict=True):

@@ -130,7 +130,9 @@ def cam_of(
     grey: bool = False,
     layer: str | None = None,
 ) -> Callable[[Pixels], npt.NDArray[np.float32]]:
-    """Attribution of a model's own answer, HiResCAM of its logit, as :class:`Annotator` takes it.
+    """What a model's own answer rests on, as :class:`Annotator` takes it.
+
+    HiResCAM of the answer's log probability: of what speaks for it, and against the other classes.
 
     Args:
         model: maps images ``(N, C, H, W)`` in [0, 1] to logits.
@@ -141,7 +143,7 @@ def cam_of(
     import torch
 
     from xblcore.cam import explain
-    from xblcore.widgets.explained import spatial_layer
+    from xblcore.widgets.explained import SCORE, spatial_layer
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
@@ -152,6 +154,6 @@ def cam_of(
         values = np.asarray(picture, np.float32).reshape(picture.height, picture.width, -1) / 255
         images = torch.from_numpy(values.transpose(2, 0, 1).copy())[None].to(device)
         name, _ = spatial_layer(model, images, layer)
-        return explain(model, images, layer=name, method="hires_cam")[0].cpu().numpy()
+        return explain(model, images, layer=name, method="hires_cam", score=SCORE)[0].cpu().numpy()
 
     return cam

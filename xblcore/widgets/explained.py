@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from xblcore.cam import CamMethod, explain
+from xblcore.cam import CamMethod, ScoreKind, explain
 from xblcore.capture import evaluating, find_layer
 
 BATCH = 100  # images explained at a time
+# A shortcut may speak against the other classes rather than for its own: the logit hides that.
+SCORE: ScoreKind = "log_prob"
 
 
 def spatial_layer(
@@ -64,7 +66,8 @@ def looked_at(
     """CAMs ``(M, h, w)`` of the labels, and predictions ``(M,)``, both on the CPU."""
     cams, predictions = [], []
     for some, target in zip(images.split(BATCH), labels.split(BATCH), strict=True):
-        cams.append(explain(model, some, target, layer=layer, method=method).cpu())
+        cam = explain(model, some, target, layer=layer, method=method, score=SCORE)
+        cams.append(cam.cpu())
         with evaluating(model), torch.no_grad():
             predictions.append(model(some).argmax(1).cpu())
     return torch.cat(cams), torch.cat(predictions)

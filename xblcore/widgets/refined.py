@@ -83,17 +83,22 @@ class Refined:
         return "; ".join(parts)
 
     def picture(self, count: int = MOST) -> Figure:
-        """The first marked images, what the model looked at before, and what it looks at now."""
-        few = slice(0, count)
-        images = self.marked
+        """Some marked images, what the model looked at before, and what it looks at now.
+
+        Args:
+            count: of the images, spread evenly over all that are marked.
+        """
+        spread = torch.linspace(0, len(self.names) - 1, min(count, len(self.names)))
+        few = spread.round().long()
+        images = self.marked.take(few)
         return before_and_after(
             Figure(figsize=(9.5, 4), layout="constrained"),
-            images.images[few].cpu().numpy(),
+            images.images.cpu().numpy(),
             self.before[few].numpy(),
             self.after[few].numpy(),
-            object_mask=images.object_mask[few],
-            decoy_mask=images.decoy_mask[few],
-            truth=[images.class_name(n) for n in images.labels[few].tolist()],
+            object_mask=images.object_mask,
+            decoy_mask=images.decoy_mask,
+            truth=[images.class_name(n) for n in images.labels.tolist()],
             predictions=(
                 [images.class_name(n) for n in self.predicted_before[few].tolist()],
                 [images.class_name(n) for n in self.predicted_after[few].tolist()],

@@ -88,6 +88,15 @@ class Annotator(anywidget.AnyWidget):
         self._session.cam = cam
         self.refresh()
 
+    def show_image(self, name: str) -> None:
+        """Go to an image.
+
+        Raises:
+            ValueError: no image of that name.
+        """
+        self._session.show(name)
+        self._show()
+
     def export_masks(self, folder: str | Path | None = None) -> Path:
         """Write all masks, see :meth:`AnnotationStore.export_all`."""
         return self.store.export_all(folder)

@@ -83,16 +83,18 @@ function listen(root, canvas, brush, { set, go, say, toggleCam }) {
     return [clamp(x * width, width), clamp(y * height, height)];
   }
 
+  let drawing = null; // id of the mouse, finger or pen that draws
+
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || brush.line) return;
     event.preventDefault();
     canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
+    drawing = event.pointerId;
     brush.put(place(event));
   });
   canvas.addEventListener("pointermove", (event) => {
-    const drawing = canvas.hasPointerCapture(event.pointerId);
-    if (brush.line && !drawing) return; // drawn by keys, or by another finger
+    if (brush.line && event.pointerId !== drawing) return; // drawn by keys, or by another finger
     const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
     for (const one of events.length ? events : [event]) {
       const point = place(one);
@@ -101,6 +103,8 @@ function listen(root, canvas, brush, { set, go, say, toggleCam }) {
   });
   // Let go, or taken away by the browser, for a call on a phone say: what was drawn counts.
   canvas.addEventListener("lostpointercapture", (event) => {
+    if (event.pointerId !== drawing) return;
+    drawing = null;
     brush.lift();
     if (event.pointerType === "touch") brush.cursor = null; // no finger, no ring
     brush.changed();

@@ -75,6 +75,15 @@ class Session:
         """Name of the image that is shown."""
         return self.order[self.index]
 
+    def show(self, name: str) -> None:
+        """Go to an image.
+
+        Raises:
+            ValueError: no image of that name.
+        """
+        self.index = self.order.index(self._known(name))
+        self.forget()
+
     def forget(self) -> None:
         """Read the image and explain it anew when it is next shown."""
         self._shown = None

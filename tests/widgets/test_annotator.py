@@ -126,6 +126,25 @@ def test_text_and_controls_can_be_told_from_their_ground():
         assert colour in sheet and contrast(colour, ground) >= least
 
 
+def test_the_brush_is_as_large_on_the_screen_on_every_image(tmp_path):
+    sizes = {"a.png": (32, 32), "b.png": (320, 640)}
+    folder = write_images(tmp_path, {n: np.zeros((*s, 3), np.uint8) for n, s in sizes.items()})
+    widget = Annotator(folder)
+    assert widget.radius == 2
+    receive(widget, {"do": "go", "to": 1, "number": 1})
+    assert widget.radius == 20
+    widget.show_image("a.png")
+    assert widget.facts["name"] == "a.png" and widget.radius == 2
+
+
+def test_masks_go_out_and_come_in(images, widget):
+    receive(widget, STROKE)
+    folder = widget.export_masks()
+    receive(widget, {"do": "clear", "image": "a.png", "layer": "wrong", "number": 2})
+    assert widget.import_masks(folder) == 2 and widget.store.mask("a.png", "wrong").sum() == 13
+    assert np.asarray(Image.open(io.BytesIO(widget.wrong_mask))).any()
+
+
 def test_a_large_picture_gets_a_brush_to_match(tmp_path):
     folder = write_images(tmp_path, {"a.png": np.zeros((320, 640, 3), np.uint8)})
     assert Annotator(folder).radius == 20

@@ -94,7 +94,9 @@ class Annotator(anywidget.AnyWidget):
         Raises:
             ValueError: no image of that name.
         """
+        before = self._side()
         self._session.show(name)
+        self._rescale(before)
         self._show()
 
     def export_masks(self, folder: str | Path | None = None) -> Path:
@@ -114,6 +116,10 @@ class Annotator(anywidget.AnyWidget):
     def _side(self) -> int:
         """The shorter side of the image that is shown, in pixels."""
         return min(self.store.images.sizes[self._session.name])
+
+    def _rescale(self, before: int) -> None:
+        """Keep the brush as large on the screen as it was on an image with the side ``before``."""
+        self.radius = within(self.radius * self._side() / before)
 
     def _receive(self, _widget: object, message: Any, _buffers: object) -> None:
         """Do what the front end asks, and answer, so that it knows what is saved."""

@@ -274,8 +274,12 @@ def test_nothing_that_was_saved_is_lost_and_nothing_drawn_is_forgotten(hand):
     assert (hand.mask("a.png") != both).sum() <= 4
     hand.click("Previous")
     hand.lab.restart()
+    hand.image_is("a.png")
+    before = hand.shown()
     hand.drag((0.8, 0.5), (0.8, 0.5))
     hand.told("run this cell again")
+    hand.page.mouse.move(0, 0)  # no brush over the picture
+    assert hand.shown() != before, "the dot that waits is seen"
     hand.lab.picture("annotator-restarted")
 
 
@@ -319,7 +323,8 @@ CONTRASTS = """root => {
 }"""
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+# JupyterLab remembers the theme: the light one last, for the pictures that follow.
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_names_focus_and_contrast(hand, theme):
     hand.page.evaluate(
         "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme

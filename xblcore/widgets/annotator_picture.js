@@ -90,16 +90,19 @@ function tinted(mask, layer, width, height) {
 
 function drawStroke(pen, drawn, scale) {
   pen.save();
-  pen.strokeStyle = drawn.tool === "brush" ? LAYERS[drawn.layer].colour : "#ffffff";
+  pen.strokeStyle = pen.fillStyle = drawn.tool === "brush" ? LAYERS[drawn.layer].colour : "#ffffff";
   pen.globalAlpha = 0.6;
   pen.lineWidth = 2 * drawn.radius * scale;
   pen.lineCap = pen.lineJoin = "round";
   pen.beginPath();
-  const [first, ...rest] = drawn.points;
-  pen.moveTo(first[0] * scale, first[1] * scale);
-  pen.lineTo(first[0] * scale, first[1] * scale);
-  for (const [x, y] of rest) pen.lineTo(x * scale, y * scale);
-  pen.stroke();
+  if (drawn.points.every(([x, y]) => x === drawn.points[0][0] && y === drawn.points[0][1])) {
+    const [x, y] = drawn.points[0]; // a line without length would not be drawn
+    pen.arc(x * scale, y * scale, drawn.radius * scale, 0, 2 * Math.PI);
+    pen.fill();
+  } else {
+    for (const [x, y] of drawn.points) pen.lineTo(x * scale, y * scale);
+    pen.stroke();
+  }
   pen.restore();
 }
 

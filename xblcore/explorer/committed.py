@@ -1,0 +1,111 @@
+"""The committed gallery as a source for the explorer: at once, without training, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from xblcore.explorer.gallery import BASES, VIEWS, Gallery
+from xblcore.explorer.shelf import Shelf
+from xblcore.explorer.views import EXPLAINERS, Answer, Ask, Look, Picture, explainer_of
+
+
+class Committed:
+    """Implements :class:`xblcore.explorer.views.Source` with what a gallery holds.
+
+    The explained class is the predicted one, the layer the study's; CAM kinds and scores are those
+    of the study's explainers.
+
+    Args:
+        gallery: from :func:`xblcore.explorer.gallery.load`.
+    """
+
+    free_target = False
+    splits = BASES
+
+    def __init__(self, gallery: Gallery) -> None:
+        about = gallery.about
+        self._gallery = gallery
+        self.task, self.data = about.task, about.data
+        self.classes, self.methods = tuple(about.classes), tuple(about.methods)
+        self.weights = dict(zip(about.methods, about.weights, strict=True))
+        self.seeds, self.layers = tuple(about.seeds), (about.layer,)
+        scores: dict[str, tuple[str, ...]] = {}
+        for (kind, score), name in EXPLAINERS.items():
+            if name in about.explainers:
+                scores[kind] = (*scores.get(kind, ()), score)
+        self.scores: Mapping[str, tuple[str, ...]] = scores
+        self._shelves = {s: Shelf(part.drawn, part.positions) for s, part in gallery.shown.items()}
+        count = sum(len(shelf.positions) for shelf in self._shelves.values())
+        self.about = (
+            f"The committed gallery: {count} fixed images, the predicted class, the study's layer "
+            f"({about.layer}) and explainers; profile {about.profile}."
+        )
+
+    def numbers(self, split: str) -> Sequence[int]:
+        """Position in the split of each image that can be shown."""
+        return self._shelves[split].positions
+
+    def picture(self, ask: Ask, number: int) -> Picture:
+        """The image at position ``number`` of the split."""
+        height, width = self._gallery.shown[ask.split].cams.shape[-2:]
+        return self._shelves[ask.split].picture(number, view=ask.view, grid=(height, width))
+
+    def look(self, ask: Ask, number: int) -> Look:
+        """What the network made of it when the gallery was made."""
+        part, row = self._gallery.shown[ask.split], self._shelves[ask.split].row(number)
+        explainer, *net = self._axes(ask)
+        where = (*net, row)
+        answers = {
+            view: Answer(int(part.predicted[v, *where]), float(part.confidence[v, *where]))
+            for v, view in enumerate(VIEWS)
+        }
+        values = part.metrics[explainer, *where].tolist()
+        return Look(
+            part.cams[explainer, *where] / np.float32(255),
+            answers[ask.view].predicted,
+            answers,
+            dict(zip(self._gallery.about.metrics, values, strict=True)),
+        )
+
+    def table(self, ask: Ask) -> pd.DataFrame:
+        """One row an image: ``label, predicted, wrong, flipped`` and every metric."""
+        part, shelf = self._gallery.shown[ask.split], self._shelves[ask.split]
+        explainer, *net = self._axes(ask)
+        by_view = {view: part.predicted[v, *net].astype(int) for v, view in enumerate(VIEWS)}
+        values = part.metrics[explainer, *net]  # (n, Q)
+        return pd.DataFrame(
+            {
+                "label": shelf.drawn.labels,
+                "predicted": by_view[ask.view],
+                "wrong": by_view[ask.view] != shelf.drawn.labels,
+                "flipped": by_view["decoy"] != by_view["swapped"],
+                **{name: values[:, q] for q, name in enumerate(self._gallery.about.metrics)},
+            },
+            index=pd.Index(shelf.positions),
+        )
+
+    def _axes(self, ask: Ask) -> tuple[int, int, int]:
+        """Where explainer, method and seed stand in the arrays.
+
+        Raises:
+            ValueError: the gallery has no such map.
+        """
+        about, explainer = self._gallery.about, explainer_of(ask)
+        for name, value, known in (
+            ("split", ask.split, self.splits),
+            ("explainer", explainer, about.explainers),
+            ("method", ask.method, about.methods),
+            ("seed", ask.seed, about.seeds),
+            ("layer", ask.layer, self.layers),
+        ):
+            if value not in known:
+                there = ", ".join(map(str, known))
+                raise ValueError(f"{name} must be one of the gallery's ({there}), got {value!r}")
+        return (
+            about.explainers.index(str(explainer)),
+            about.methods.index(ask.method),
+            about.seeds.index(ask.seed),
+        )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from xblcore.explorer.gallery import BASES, VIEWS, Gallery
-from xblcore.explorer.shelf import Shelf
+from xblcore.explorer.shelf import Shelf, answer_table
 from xblcore.explorer.views import EXPLAINERS, Answer, Ask, Look, Picture, explainer_of
 
 
@@ -70,22 +70,18 @@ class Committed:
             dict(zip(self._gallery.about.metrics, values, strict=True)),
         )
 
-    def table(self, ask: Ask) -> pd.DataFrame:
-        """One row an image: ``label, predicted, wrong, flipped`` and every metric."""
+    def answers(self, ask: Ask) -> pd.DataFrame:
+        """One row an image: ``label, predicted, wrong, flipped``."""
         part, shelf = self._gallery.shown[ask.split], self._shelves[ask.split]
-        explainer, *net = self._axes(ask)
-        by_view = {view: part.predicted[v, *net].astype(int) for v, view in enumerate(VIEWS)}
-        values = part.metrics[explainer, *net]  # (n, Q)
-        return pd.DataFrame(
-            {
-                "label": shelf.drawn.labels,
-                "predicted": by_view[ask.view],
-                "wrong": by_view[ask.view] != shelf.drawn.labels,
-                "flipped": by_view["decoy"] != by_view["swapped"],
-                **{name: values[:, q] for q, name in enumerate(self._gallery.about.metrics)},
-            },
-            index=pd.Index(shelf.positions),
-        )
+        _, *net = self._axes(ask)
+        predicted = {view: part.predicted[v, *net].astype(int) for v, view in enumerate(VIEWS)}
+        return answer_table(shelf, predicted, ask.view)
+
+    def values(self, ask: Ask, metric: str) -> pd.Series[float]:
+        """One metric of every image's explanation."""
+        part, about = self._gallery.shown[ask.split], self._gallery.about
+        found = part.metrics[*self._axes(ask)][:, about.metrics.index(metric)]
+        return pd.Series(found, index=self._shelves[ask.split].positions)
 
     def _axes(self, ask: Ask) -> tuple[int, int, int]:
         """Where explainer, method and seed stand in the arrays.

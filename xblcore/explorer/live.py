@@ -18,10 +18,11 @@ from xblcore import cam, config, datasets, metrics, models, project, results
 from xblcore.datasets import store
 from xblcore.datasets.drawing import VIEWS, View
 from xblcore.evaluate import predict
-from xblcore.explorer.shelf import Shelf, pick
+from xblcore.explorer.shelf import Shelf, answer_table, pick
 from xblcore.explorer.views import SEEN, Answer, Ask, Look, Picture
 
-AT_HAND = 200  # images of each split; the filters measure all of them at every change
+Index = NDArray[np.integer]
+AT_HAND = 100  # images of each split; the filters look at all of them, within 0.3 seconds
 SPLITS = ("test_decoy", "test_clean", "test_decoy_swapped", "val", "val_swapped")
 SIGNS = 0  # seed of the random signs of the score "projection", so that a view can be seen again
 
@@ -51,6 +52,7 @@ class Live:
         self._root = root or project.root()
         study = config.load(self._root)
         self._settings = study.task(task)
+        torch.set_num_threads(self._settings.threads)  # decides the last bits, as in training
         about = datasets.manifest(task, root=self._data)
         self.task, self.data = task, str(about["data"])
         self.classes = tuple(about["classes"])
@@ -66,7 +68,8 @@ class Live:
         self._model = functools.cache(self._built)
         self.shelf = functools.cache(self._read)
         self._grid = functools.cache(self._measured)
-        self.table = functools.lru_cache(32)(self._table)
+        self._logits = functools.lru_cache(16)(self._answered)
+        self._maps = functools.lru_cache(16)(self._explained)
         self.layers = self._spatial()
         self.about = (
             f"Computed now by the networks trained here: the first {AT_HAND} images of each split, "
@@ -134,79 +137,78 @@ class Live:
 
     def look(self, ask: Ask, number: int) -> Look:
         """What the network makes of it, computed now."""
-        row = self.shelf(ask.base).row(number)
-        return self.looks(ask, [row])[0]
+        return self.looks(ask, [self.shelf(ask.base).row(number)])[0]
 
     def looks(self, ask: Ask, rows: Sequence[int]) -> list[Look]:
-        """What the network makes of several images of the shelf, in one batch."""
-        maps, values, logits = self._computed(ask, rows)
-        confidence = {view: found.softmax(1).amax(1) for view, found in logits.items()}
-        predicted = {view: found.argmax(1) for view, found in logits.items()}
+        """What the network makes of some images of the shelf, in one batch."""
+        index = np.asarray(rows)
+        logits = self._predict(ask, index)
+        maps = self._explain(ask, index)
+        known = self._known(ask, maps, index)
+        values = {name: metrics.METRICS[name].function(*args) for name, args in known.items()}
+        best = {view: found.softmax(1).max(1) for view, found in logits.items()}
         return [
             Look(
                 maps[n].numpy(),
-                int(predicted[ask.view][n]) if ask.target is None else ask.target,
-                {v: Answer(int(predicted[v][n]), float(confidence[v][n])) for v in SEEN},
+                int(best[ask.view].indices[n]) if ask.target is None else ask.target,
+                {v: Answer(int(best[v].indices[n]), float(best[v].values[n])) for v in SEEN},
                 {name: float(found[n]) for name, found in values.items()},
             )
-            for n in range(len(rows))
+            for n in range(len(index))
         ]
 
-    def _table(self, ask: Ask) -> pd.DataFrame:
-        shelf = self.shelf(ask.base)
-        _, values, logits = self._computed(ask, range(len(shelf.positions)))
-        labels = shelf.drawn.labels
-        predicted = logits[ask.view].argmax(1).numpy()
-        return pd.DataFrame(
-            {
-                "label": labels,
-                "predicted": predicted,
-                "wrong": predicted != labels,
-                "flipped": metrics.decoy_flip_rate(logits["decoy"], logits["swapped"]).bool(),
-                **{name: found.numpy() for name, found in values.items()},
-            },
-            index=pd.Index(shelf.positions),
-        )
+    def answers(self, ask: Ask) -> pd.DataFrame:
+        """One row an image: ``label, predicted, wrong, flipped``."""
+        logits = self._logits(ask.method, ask.seed, ask.base)
+        predicted = {view: found.argmax(1).numpy() for view, found in logits.items()}
+        return answer_table(self.shelf(ask.base), predicted, ask.view)
 
-    def _computed(
-        self, ask: Ask, rows: Sequence[int]
-    ) -> tuple[Tensor, dict[str, Tensor], dict[View, Tensor]]:
-        """CAMs ``(n, h, w)``, metrics ``(n,)`` and, by view, logits ``(n, classes)``."""
-        shelf, index = self.shelf(ask.base), np.asarray(rows)
+    def values(self, ask: Ask, metric: str) -> pd.Series[float]:
+        """One metric of every image's explanation."""
+        shelf = self.shelf(ask.base)
+        maps = self._maps(ask)
+        known = self._known(ask, maps, np.arange(len(maps)))
+        found = metrics.METRICS[metric].function(*known[metric])
+        return pd.Series(found.numpy(), index=shelf.positions)
+
+    def _answered(self, method: str, seed: int, base: str) -> dict[View, Tensor]:
+        ask = Ask(method, seed, base, "", "", None, "")
+        return self._predict(ask, np.arange(len(self.shelf(base).positions)))
+
+    def _explained(self, ask: Ask) -> Tensor:
+        return self._explain(ask, np.arange(len(self.shelf(ask.base).positions)))
+
+    def _images(self, ask: Ask, view: View, index: Index) -> Tensor:
+        return torch.from_numpy(self.shelf(ask.base).render(view).images[index])
+
+    def _predict(self, ask: Ask, index: Index) -> dict[View, Tensor]:
+        """Logits ``(n, classes)`` by how the images are seen."""
         model = self._model(ask.method, ask.seed)
-        seen = {view: torch.from_numpy(shelf.render(view).images[index]) for view in SEEN}
-        logits = {view: predict(model, images) for view, images in seen.items()}
-        maps = cam.explain(
-            model,
-            seen[ask.view],
+        return {view: predict(model, self._images(ask, view, index)) for view in SEEN}
+
+    def _explain(self, ask: Ask, index: Index) -> Tensor:
+        """CAMs ``(n, h, w)``."""
+        return cam.explain(
+            self._model(ask.method, ask.seed),
+            self._images(ask, ask.view, index),
             None if ask.target is None else torch.full((len(index),), ask.target),
             layer=ask.layer,
             method=cast(cam.CamMethod, ask.kind),
             score=cast(cam.ScoreKind, ask.score),
             generator=torch.Generator().manual_seed(SIGNS),
         )
-        marked = shelf.marked(ask.view, self._grid(ask.layer))
-        return maps, explained(maps, *(part[index] for part in marked)), logits
 
-
-def explained(
-    maps: Tensor,
-    object_mask: NDArray[np.bool_],
-    decoy_mask: NDArray[np.bool_],
-    away: NDArray[np.float32],
-) -> dict[str, Tensor]:
-    """Every metric ``(n,)`` of explanations ``(n, h, w)``, NaN where undefined."""
-    known = {
-        "cam": maps,
-        "object_mask": torch.from_numpy(object_mask),
-        "decoy_mask": torch.from_numpy(decoy_mask),
-        "distance": torch.from_numpy(away),
-    }
-    return {
-        name: metric.function(*(known[need] for need in metric.needs))
-        for name, metric in metrics.METRICS.items()
-        if set(metric.needs) <= set(known)
-    }
+    def _known(self, ask: Ask, maps: Tensor, index: Index) -> dict[str, list[Tensor]]:
+        """The arguments of every metric of an explanation."""
+        marked = self.shelf(ask.base).marked(ask.view, self._grid(ask.layer))
+        parts = [torch.from_numpy(part[index]) for part in marked]
+        known = dict(zip(("object_mask", "decoy_mask", "distance"), parts, strict=True))
+        known["cam"] = maps
+        return {
+            name: [known[need] for need in metric.needs]
+            for name, metric in metrics.METRICS.items()
+            if set(metric.needs) <= set(known)
+        }
 
 
 def _load(path: Path) -> dict[int, dict[str, Tensor]]:

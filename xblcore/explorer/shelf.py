@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from xblcore import distance
@@ -64,6 +65,26 @@ class Shelf:
         inside = distance.to_grid(split.object_mask, grid)
         decoy = distance.to_grid(split.decoy_mask, grid)
         return inside, decoy, distance.distance_map(inside)
+
+
+def answer_table(
+    shelf: Shelf, predicted: Mapping[View, NDArray[np.integer]], view: View
+) -> pd.DataFrame:
+    """What :meth:`xblcore.explorer.views.Source.answers` gives.
+
+    Args:
+        shelf: the images.
+        predicted: classes ``(n,)`` by how the images are seen.
+        view: how the split shows them.
+    """
+    labels = shelf.drawn.labels
+    columns = {
+        "label": labels,
+        "predicted": predicted[view],
+        "wrong": predicted[view] != labels,
+        "flipped": predicted["decoy"] != predicted["swapped"],
+    }
+    return pd.DataFrame(columns, index=pd.Index(shelf.positions))
 
 
 def pick(drawn: Drawn, rows: Sequence[int]) -> Drawn:

@@ -145,11 +145,15 @@ class Source(Protocol):
     def look(self, ask: Ask, number: int) -> Look:
         """What the network makes of it."""
 
-    def table(self, ask: Ask) -> pd.DataFrame:
-        """One row an image: ``label, predicted, wrong, flipped`` and every metric.
+    def answers(self, ask: Ask) -> pd.DataFrame:
+        """One row an image: ``label, predicted`` and bool ``wrong, flipped``.
 
-        The index is the position in the split.
+        ``flipped``: the answer differs between the image's decoy and that of another class. The
+        index is the position in the split.
         """
+
+    def values(self, ask: Ask, metric: str) -> pd.Series[float]:
+        """One metric of every image's explanation, NaN where undefined; index as above."""
 
 
 def explainer_of(ask: Ask) -> str | None:

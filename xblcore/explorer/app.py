@@ -16,7 +16,7 @@ from xblcore.explorer.views import Ask, Source
 from xblcore.plots.style import label, task_label
 
 
-class Explorer(widgets.VBox):
+class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """One image through the eyes of two networks, and every run of the task.
 
     It opens on the committed gallery, without torch. Where networks were trained here, ``Source``
@@ -44,9 +44,8 @@ class Explorer(widgets.VBox):
         self._answers, self._metrics = widgets.HTML(), widgets.HTML()
         numbers = widgets.HBox([self._answers, self._metrics])
         numbers.add_class("xbl-halves")
-        rows = self.controls.rows()
-        self._first_row = rows[:1]
-        self._whole = (*rows, self._status, self._picture, numbers)
+        self._task_alone = (self.controls.box(("task", "origin")),)
+        self._whole = (self.controls.box(), self._status, self._picture, numbers)
         self._upper = widgets.VBox()
         super().__init__([self._title, self._about, self._upper, self.runs])
         self.add_class("xbl-explorer")
@@ -96,7 +95,7 @@ class Explorer(widgets.VBox):
         notes = [tables.note(text, kind="problem") for text in (self._wrong_task, problem) if text]
         self._about.value = "".join(notes) + tables.note(about.strip())
         if self.source is None:
-            self._upper.children = self._first_row
+            self._upper.children = self._task_alone
             return
         self.controls.fit(self.source)
         self._upper.children = self._whole

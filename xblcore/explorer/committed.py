@@ -23,21 +23,24 @@ class Committed:
     """
 
     free_target = False
-    splits = BASES
+    splits: tuple[str, ...] = BASES
 
     def __init__(self, gallery: Gallery) -> None:
         about = gallery.about
         self._gallery = gallery
         self.task, self.data = about.task, about.data
         self.classes, self.methods = tuple(about.classes), tuple(about.methods)
-        self.weights = dict(zip(about.methods, about.weights, strict=True))
-        self.seeds, self.layers = tuple(about.seeds), (about.layer,)
+        self.weights: Mapping[str, float] = dict(zip(about.methods, about.weights, strict=True))
+        self.seeds = tuple(about.seeds)
+        self.layers: tuple[str, ...] = (about.layer,)
         scores: dict[str, tuple[str, ...]] = {}
         for (kind, score), name in EXPLAINERS.items():
             if name in about.explainers:
                 scores[kind] = (*scores.get(kind, ()), score)
         self.scores: Mapping[str, tuple[str, ...]] = scores
-        self._shelves = {s: Shelf(part.drawn, part.positions) for s, part in gallery.shown.items()}
+        self._shelves = {
+            s: Shelf(part.drawn, part.positions.tolist()) for s, part in gallery.shown.items()
+        }
         count = sum(len(shelf.positions) for shelf in self._shelves.values())
         self.about = (
             f"The committed gallery: {count} fixed images, the predicted class, the study's layer "

@@ -10,22 +10,16 @@ import ipywidgets as widgets
 
 from xblcore.explorer.filters import FILTERS, orders
 from xblcore.explorer.sources import NAMES
-from xblcore.explorer.views import PREDICTED, Ask, Source
+from xblcore.explorer.views import Ask, Source
 from xblcore.plots.style import label
 
 SCORES = {"logit": "logit", "log_prob": "log probability", "projection": "random projection"}
 TITLES = {
     "task": "Task", "origin": "Source", "split": "Split", "seed": "Seed",
-    "method": "Method", "other": "Compare with",
-    "kind": "CAM", "score": "Score", "target": "Target class", "layer": "Layer",
-    "show": "Show", "order": "Order", "image": "Image",
+    "method": "Method", "other": "Compare with", "kind": "CAM", "score": "Score",
+    "target": "Target class", "layer": "Layer", "show": "Show", "order": "Order", "image": "Image",
 }  # fmt: skip
-ROWS = (
-    ("task", "origin", "split"),
-    ("method", "other", "seed"),
-    ("kind", "score", "target", "layer"),
-    ("show", "order", "image"),
-)
+PREDICTED = -1  # among the target classes; a dropdown whose value is None looks empty
 FIRST_PAIR = ("erm", "xbl_d")  # the floor and this study's own, where both are there
 
 
@@ -74,7 +68,7 @@ class Controls:
             kinds = [(label(name), name) for name in source.scores]
             self.set_options("kind", kinds, first="hires_cam")
             self.set_options("layer", [(name, name) for name in source.layers])
-            targets: list[tuple[str, int | None]] = [("the predicted class", PREDICTED)]
+            targets = [("the predicted class", PREDICTED)]
             if source.free_target:
                 targets += [(name, number) for number, name in enumerate(source.classes)]
             self.set_options("target", targets)
@@ -104,28 +98,24 @@ class Controls:
 
     def asks(self) -> tuple[Ask, Ask]:
         """What is asked of the method, and of the one that it is compared with."""
-        common = {name: self[name].value for name in
-                  ("seed", "split", "kind", "score", "target", "layer")}  # fmt: skip
+        common = {name: self[name].value for name in ("seed", "split", "kind", "score", "layer")}
+        common["target"] = None if self["target"].value == PREDICTED else self["target"].value
         return (
             Ask(method=self["method"].value, **common),
             Ask(method=self["other"].value, **common),
         )
 
-    def rows(self) -> list[widgets.HBox]:
-        """All of it, in rows."""
-        made = []
-        for names in ROWS:
-            boxes: list[widgets.Widget] = [self[name] for name in names]
-            if "image" in names:
-                boxes += [self.previous, self.next]
-            row = widgets.HBox(boxes)
-            row.add_class("xbl-controls")
-            made.append(row)
-        return made
+    def box(self, names: Sequence[str] = tuple(TITLES)) -> widgets.Box:
+        """The choices of these names in a grid, the buttons behind that of the image."""
+        boxes: list[widgets.Widget] = [self[name] for name in names]
+        if "image" in names:
+            boxes += [self.previous, self.next]
+        grid = widgets.Box(boxes)
+        grid.add_class("xbl-controls")
+        return grid
 
     def _dropdown(self, name: str, title: str) -> widgets.Dropdown:
         box = widgets.Dropdown(description=title, layout={"width": "auto"})
-        box.style.description_width = "initial"
         box.add_class(f"xbl-choose-{name}")
 
         def report(change: Any) -> None:

@@ -129,7 +129,7 @@ class Runs:
         }
 
     def told(self, metric: str, explainer: str) -> str:
-        """How the metric ranks the runs, by ``informativeness.csv``; empty where that is missing."""
+        """How the metric ranks the runs, by ``informativeness.csv``; empty without that file."""
         if not self._told.is_file():
             return ""
         rows = pd.read_csv(self._told, keep_default_na=False, na_values=[""])

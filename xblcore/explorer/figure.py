@@ -68,7 +68,7 @@ def row(picture: Picture, sides: Sequence[Side], *, classes: Sequence[str], by: 
         target = classes[side.look.target]
         below = "dead: no positive value" if dead else f"{by} of {target}"
         maps = coloured(side.look.cam)
-        panels.append(_panel(side.name, side.answer, below, maps, inside | wrong))
+        panels.append(_panel(side.name, side.answer, below, maps, inside | wrong, line=0.7))
     return f'<div class="xbl-row">{"".join(panels)}</div>'
 
 
@@ -115,15 +115,16 @@ def _panel(
     outlines: Mapping[str, NDArray[np.bool_]],
     *,
     key: bool = False,
+    line: float = 1.0,
 ) -> str:
     """One picture with its title, a line above it and one below; ``above`` may be a key in HTML."""
     content = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(content, "PNG", compress_level=1)
     data = base64.b64encode(content.getvalue()).decode()
-    lines = ""
+    lines, look = "", {"object": OBJECT, "decoy": DECOY}
     for name, mask in outlines.items():
         path = outline(mask)
-        for colour, width in (("#000000", 1.9), ({"object": OBJECT, "decoy": DECOY}[name], 1.0)):
+        for colour, width in (("#000000", 1.9 * line), (look[name], line)):
             lines += f'<path d="{path}" stroke="{colour}" stroke-width="{width}"/>'
     told = html.escape(f"{title}. {'' if key else above + '. '}{below}", quote=True)
     return (

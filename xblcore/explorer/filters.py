@@ -18,7 +18,11 @@ IN_ORDER = ""  # the order of the split
 
 
 def chosen(
-    answers: pd.DataFrame, *, show: str, worst_by: str = IN_ORDER, values: pd.Series[float] | None = None
+    answers: pd.DataFrame,
+    *,
+    show: str,
+    worst_by: str = IN_ORDER,
+    values: pd.Series[float] | None = None,
 ) -> list[int]:
     """Positions of the images that a filter keeps, the worst by a metric first.
 
@@ -53,11 +57,11 @@ def named(
     """Label and position of each image for a list: its number, class, and a wrong answer."""
     rows = answers.loc[list(positions)]
     made = []
-    for number, (position, label, predicted) in enumerate(
+    for number, (position, true, predicted) in enumerate(
         zip(positions, rows["label"], rows["predicted"], strict=True), start=1
     ):
-        wrong = f", taken for {classes[predicted]}" if predicted != label else ""
-        made.append((f"{number} of {len(rows)}: no. {position}, {classes[label]}{wrong}", position))
+        wrong = f", taken for {classes[predicted]}" if predicted != true else ""
+        made.append((f"{number} of {len(rows)}: no. {position}, {classes[true]}{wrong}", position))
     return made
 
 

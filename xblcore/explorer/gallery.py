@@ -194,7 +194,9 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]], task: str) -> Gallery:
 
 def _steps(values: NDArray[np.floating]) -> NDArray[np.uint16]:
     if np.any((values < 0) | (values > 1)):
-        raise ValueError(f"values must be in [0, 1], got {np.nanmin(values)} to {np.nanmax(values)}")
+        raise ValueError(
+            f"values must be in [0, 1], got {np.nanmin(values)} to {np.nanmax(values)}"
+        )
     known = np.rint(np.nan_to_num(values.astype(float)) * STEPS)
     return np.where(np.isnan(values), STEPS + 1, known).astype(np.uint16)
 

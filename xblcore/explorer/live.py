@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xblcore import cam, config, datasets, metrics, models, project, results
+from xblcore import cam, config, datasets, metrics, models, project
 from xblcore.datasets import store
 from xblcore.datasets.drawing import VIEWS, View
 from xblcore.evaluate import predict
@@ -46,7 +46,7 @@ class Live:
     scores: Mapping[str, tuple[str, ...]] = dict.fromkeys(
         cam.CAM_METHODS, ("logit", "log_prob", "projection")
     )
-    splits = SPLITS
+    splits: tuple[str, ...] = SPLITS
 
     def __init__(self, task: str, *, root: Path | None = None) -> None:
         self._root = root or project.root()
@@ -61,7 +61,9 @@ class Live:
             raise FileNotFoundError(
                 f"no networks of {task} under {self._root / 'build' / 'runs'}; run: make reproduce"
             )
-        self.weights = {name: float(self._manifest(name)["weight"]) for name in self.methods}
+        self.weights: Mapping[str, float] = {
+            name: float(self._manifest(name)["weight"]) for name in self.methods
+        }
         self._states = {name: _load(self._weights(name)) for name in self.methods}
         common = set.intersection(*(set(states) for states in self._states.values()))
         self.seeds = tuple(sorted(common))
@@ -81,7 +83,7 @@ class Live:
         return self._root / "data" / "decoy"
 
     def _weights(self, method: str) -> Path:
-        return results.folder(self._settings.task, method, root=self._root) / "weights.pt"
+        return self._root / "build" / "runs" / self._settings.task / method / "weights.pt"
 
     def _manifest(self, method: str) -> dict[str, Any]:
         path = self._weights(method).with_name("manifest.json")

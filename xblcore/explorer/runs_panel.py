@@ -13,10 +13,11 @@ from xblcore.explorer.dots import Dot, RunKey, Runs
 from xblcore.explorer.scatter import Scatter, plot_of
 from xblcore.plots.style import label, title
 
+HEADING = "Every run: does the metric tell how good a model is?"
 FIRST_METRIC, FIRST_EXPLAINER = "distance_focus", "hires_cam"
 
 
-class RunsPanel(widgets.VBox):
+class RunsPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Metric against clean accuracy, to be clicked.
 
     Args:
@@ -33,21 +34,19 @@ class RunsPanel(widgets.VBox):
         self.metric = widgets.Dropdown(description="Metric")
         self.explainer = widgets.Dropdown(description="Measured by")
         for box in (self.metric, self.explainer):
-            box.style.description_width = "initial"
             box.layout.width = "auto"
             box.observe(self._redraw, "value")
         self.scatter = Scatter()
         self.scatter.observe(self._clicked, "chosen")
         self.facts = widgets.HTML()
         self.message = widgets.HTML()
-        bar = widgets.HBox([self.metric, self.explainer])
+        bar = widgets.Box([self.metric, self.explainer])
         bar.add_class("xbl-controls")
         both = widgets.HBox([self.scatter, self.facts])
         both.add_class("xbl-halves")
-        self._body = (bar, both)
-        heading = widgets.HTML('<h3 class="xbl-title">Every run: does the metric tell how good a model is?</h3>')
-        self._heading = heading
-        super().__init__([heading, self.message, *self._body])
+        self._body: tuple[widgets.Widget, ...] = (bar, both)
+        self._heading = widgets.HTML(f'<h3 class="xbl-title">{HEADING}</h3>')
+        super().__init__([self._heading, self.message, *self._body])
 
     def open_task(self, task: str) -> None:
         """Show the runs of a task, or why there are none."""
@@ -60,7 +59,7 @@ class RunsPanel(widgets.VBox):
             self.children = (self._heading, self.message)
             return
         self.message.value = ""
-        self.children = (self._heading, *self._body)
+        self.children = (self._heading, self.message, *self._body)
         self._set(self.explainer, self._runs.explainers, FIRST_EXPLAINER)
         self._redraw()
 

@@ -81,7 +81,7 @@ function render({ model, el }) {
       dots[chosen].parentNode.append(dots[chosen]); // on top of the others; a move drops the focus
       if (focused) dots[chosen].focus();
       line.textContent = "Chosen: " + plot().dots[chosen].label;
-    } else line.textContent = "Choose a dot to see its run. Filled: the chosen weight.";
+    } else line.textContent = "Choose a dot to see its run.";
   }
 
   const say = (number) => { line.textContent = plot().dots[number].label; };
@@ -152,6 +152,7 @@ function render({ model, el }) {
         marker(method, true, 5.5));
       key.append(node("html:li", {}, sample, method.name));
     }
+    if (shown.dots.some((dot) => !dot.filled)) key.append(node("html:li", {}, "hollow: a weight not chosen"));
     goTo(Math.min(Math.max(model.get("chosen"), 0), dots.length - 1));
     mark();
   }

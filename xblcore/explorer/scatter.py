@@ -83,7 +83,7 @@ def _axis(values: Sequence[float], name: str, reverse: bool) -> dict[str, Any]:
     low, high = low - room, high + room
     ticks = MaxNLocator(5).tick_values(low, high)
     inside = [float(tick) for tick in ticks if low <= tick <= high]
-    digits = max(0, -int(np.floor(np.log10(inside[1] - inside[0])))) if len(inside) > 1 else 2
+    digits = next((d for d in range(4) if np.allclose(np.round(inside, d), inside, atol=1e-9)), 4)
     return {
         "label": name,
         "ends": [high, low] if reverse else [low, high],

@@ -42,7 +42,7 @@ def answers(sides: Sequence[Side], true: int, classes: Sequence[str]) -> str:
 def metrics(sides: Sequence[Side]) -> str:
     """Every metric of this image by both networks; the better of the two is bold."""
     rows = []
-    for name in sides[0].look.metrics:
+    for name in [name for name in METRICS if name in sides[0].look.metrics]:
         higher = METRICS[name][1]
         values = [side.look.metrics[name] for side in sides]
         known = [value for value in values if not math.isnan(value)]
@@ -61,7 +61,7 @@ def metrics(sides: Sequence[Side]) -> str:
 def facts(title: str, values: Mapping[str, float]) -> str:
     """The numbers of a run, ``values`` by the name of the row."""
     rows = [[html.escape(name), number(value)] for name, value in values.items()]
-    return table(title, ["Measured on all test images", "Value"], rows, escaped=True)
+    return table(title, ["Mean over the test images", "Value"], rows, escaped=True)
 
 
 def number(value: float, *, bold: bool = False) -> str:

@@ -169,8 +169,9 @@ def load(task: str, *, root: Path | None = None) -> Gallery:
             arrays = {name: file[name] for name in file.files}
         return _from_arrays(arrays, task)
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        found = f"none with {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
-            f"{path} must be a gallery of {task} in format {FORMAT}, got: {error}; {remedy}"
+            f"{path} must be a gallery of {task} in format {FORMAT}, got: {found}; {remedy}"
         ) from error
 
 

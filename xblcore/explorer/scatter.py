@@ -101,7 +101,7 @@ def marker_path(marker: str) -> str:
     """A marker of matplotlib as the path of an SVG, in a square from -1 to 1, y down.
 
     >>> marker_path("^")
-    'M0.00,-1.00 L-1.00,1.00 L1.00,1.00 L-1.00,1.00 Z'
+    'M0.00,-1.00 L-1.00,1.00 L1.00,1.00 Z'
     """
     shape = MarkerStyle(marker)
     outline = shape.get_path().transformed(shape.get_transform())

@@ -46,8 +46,8 @@ browser-test: setup ## tests that drive JupyterLab in a browser; needs Chromium
 	$(RUN) -m xblcore.pipeline.fetch --task decoy_fashion_mnist
 	$(RUN) -m pytest -m browser tests/browser
 
-lab: setup ## open JupyterLab
-	$(VENV)/bin/jupyter lab notebooks/
+lab: setup ## open JupyterLab at the start page
+	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/start.ipynb
 
 # The page is for this machine alone: on loopback, behind a token that the address in the log has.
 VOILA := notebooks/explore.ipynb --Voila.ip=127.0.0.1 --Voila.auto_token=True \

@@ -86,7 +86,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.source = sources.open_source(origin or sources.COMMITTED, task, root=self._root)
         except (ValueError, FileNotFoundError) as error:
             problem = str(error)
-        data = self.source.data if self.source else "original"
+        data = self.source.data if self.source else self.runs.data
         self._title.value = f'<h2 class="xbl-title">{task_label(task, data=data)}</h2>'
         missing = sources.why_not_live(task, root=self._root)
         about = self.source.about if self.source else ""

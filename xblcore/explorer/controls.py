@@ -19,6 +19,13 @@ TITLES = {
     "method": "Method", "other": "Compare with", "kind": "CAM", "score": "Score",
     "target": "Target class", "layer": "Layer", "show": "Show", "order": "Order", "image": "Image",
 }  # fmt: skip
+SPLITS = {
+    "test_decoy": "test, random decoy",
+    "test_clean": "test, no decoy",
+    "test_decoy_swapped": "test, decoy swapped",
+    "val": "validation, telling decoy",
+    "val_swapped": "validation, decoy swapped",
+}
 PREDICTED = -1  # among the target classes; a dropdown whose value is None looks empty
 FIRST_PAIR = ("erm", "xbl_d")  # the floor and this study's own, where both are there
 
@@ -59,7 +66,7 @@ class Controls:
     def fit(self, source: Source) -> None:
         """Offer what the source has; what was chosen stays where the source has it too."""
         with self.quietly():
-            splits = [(label(name), name) for name in source.splits]
+            splits = [(SPLITS.get(name, label(name)), name) for name in source.splits]
             self.set_options("split", splits)
             self.set_options("seed", [(str(seed), seed) for seed in source.seeds])
             methods = [(label(name), name) for name in source.methods]

@@ -56,9 +56,9 @@ def row(picture: Picture, sides: Sequence[Side], *, classes: Sequence[str], by: 
         _panel("Image", true, "the true class", pixels, wrong),
         _panel("What was marked", _key(wrong), "", pixels, inside | wrong, key=True),
         _panel(
-            "Distance to the object",
+            "Distance map",
             f"0 to {farthest:.2f}" if farthest >= 0 else "no object",
-            "in diagonals of the CAM’s grid",
+            "to the object, in grid diagonals",
             coloured(picture.distance),
             wrong,
         ),

@@ -63,6 +63,11 @@ class RunsPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._set(self.explainer, self._runs.explainers, FIRST_EXPLAINER)
         self._redraw()
 
+    @property
+    def data(self) -> str:
+        """Kind of data of the runs; ``original`` as long as there are none."""
+        return self._runs.data if self._runs else "original"
+
     def show_run(self, run: RunKey | None) -> None:
         """Mark a run and tell its facts."""
         self._run = run

@@ -73,7 +73,7 @@ def test_filters_list_what_they_say(explorer):
     explorer.controls["show"].value = "wrong"
     assert options(explorer, "image") == list(answers.index[answers["wrong"]])
     explorer.controls["show"].value = "flipped"
-    assert options(explorer, "image") == list(answers.index[answers["flipped"]])
+    assert options(explorer, "image") == list(answers.index[explorer.source.flipped(ask)])
     explorer.controls["show"].value = "all"
     explorer.controls["order"].value = "energy_pointing_game"
     values = explorer.source.values(ask, "energy_pointing_game")
@@ -82,9 +82,9 @@ def test_filters_list_what_they_say(explorer):
 
 def test_a_filter_that_leaves_nothing_says_so_and_can_be_left(explorer, monkeypatch):
     ask, _ = explorer.controls.asks()
-    none = explorer.source.answers(ask).assign(flipped=False)
+    none = explorer.source.flipped(ask) & False
     with monkeypatch.context() as patch:
-        patch.setattr(explorer.source, "answers", lambda ask: none)
+        patch.setattr(explorer.source, "flipped", lambda ask: none)
         explorer.controls["show"].value = "flipped"
         assert "No image is left by this filter" in text(explorer)
         assert 'role="img"' not in text(explorer)

@@ -54,6 +54,7 @@ def test_what_is_committed_is_what_is_computed(live, committed, method, seed, sp
         )
     rows = list(committed.numbers(split))
     assert live.answers(ask).loc[rows].equals(committed.answers(ask).loc[rows])
+    assert live.flipped(ask).loc[rows].equals(committed.flipped(ask).loc[rows])
     for metric in ("iou", "distance_focus"):
         np.testing.assert_allclose(
             live.values(ask, metric).loc[rows], committed.values(ask, metric).loc[rows], atol=1e-4
@@ -66,9 +67,11 @@ def test_answers_tell_what_is_wrong_and_what_the_decoy_flips(made, live):
               for v, s in (("decoy", "test_decoy"), ("swapped", "test_decoy_swapped"))}  # fmt: skip
     with torch.no_grad():
         found = {v: model(torch.from_numpy(s.images)).argmax(1).numpy() for v, s in splits.items()}
-    answers = live.answers(dataclasses.replace(ASK, method="erm"))
-    np.testing.assert_array_equal(answers["wrong"], found["decoy"] != splits["decoy"].labels)
-    np.testing.assert_array_equal(answers["flipped"], found["decoy"] != found["swapped"])
+    ask = dataclasses.replace(ASK, method="erm")
+    np.testing.assert_array_equal(
+        live.answers(ask)["wrong"], found["decoy"] != splits["decoy"].labels
+    )
+    np.testing.assert_array_equal(live.flipped(ask), found["decoy"] != found["swapped"])
 
 
 @pytest.mark.parametrize("target", range(3))

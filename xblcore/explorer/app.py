@@ -109,6 +109,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         ask, _ = self.controls.asks()
         show, order = self.controls["show"], self.controls["order"]
         answers = self.source.answers(ask)
+        if show.value == "flipped":
+            answers["flipped"] = self.source.flipped(ask)
         values = self.source.values(ask, order.value) if order.value else None
         found = filters.chosen(answers, show=show.value, worst_by=order.value, values=values)
         options = filters.named(found, answers, self.source.classes)

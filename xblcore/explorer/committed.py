@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from xblcore.datasets.drawing import View
 from xblcore.explorer.gallery import BASES, VIEWS, Gallery
 from xblcore.explorer.shelf import Shelf, answer_table
 from xblcore.explorer.views import EXPLAINERS, Answer, Ask, Look, Picture, explainer_of
@@ -74,11 +76,18 @@ class Committed:
         )
 
     def answers(self, ask: Ask) -> pd.DataFrame:
-        """One row an image: ``label, predicted, wrong, flipped``."""
-        part, shelf = self._gallery.shown[ask.split], self._shelves[ask.split]
+        """One row an image: ``label, predicted, wrong``."""
+        return answer_table(self._shelves[ask.split], self._predicted(ask, ask.view))
+
+    def flipped(self, ask: Ask) -> pd.Series[bool]:
+        """Whether the answer differs between the image's decoy and that of another class."""
+        flips = self._predicted(ask, "decoy") != self._predicted(ask, "swapped")
+        return pd.Series(flips, index=self._shelves[ask.split].positions)
+
+    def _predicted(self, ask: Ask, view: View) -> NDArray[np.int64]:
         _, *net = self._axes(ask)
-        predicted = {view: part.predicted[v, *net].astype(int) for v, view in enumerate(VIEWS)}
-        return answer_table(shelf, predicted, ask.view)
+        found = self._gallery.shown[ask.split].predicted[VIEWS.index(view), *net]
+        return np.asarray(found, np.int64)
 
     def values(self, ask: Ask, metric: str) -> pd.Series[float]:
         """One metric of every image's explanation."""

@@ -27,7 +27,7 @@ def chosen(
     """Positions of the images that a filter keeps, the worst by a metric first.
 
     Args:
-        answers: from :meth:`xblcore.explorer.views.Source.answers`.
+        answers: from :meth:`xblcore.explorer.views.Source.answers`, with the filter's column.
         show: a key of :data:`FILTERS`.
         worst_by: a metric; :data:`IN_ORDER` leaves the order of the split.
         values: of the metric. Images on which it is undefined come last.

@@ -70,7 +70,7 @@ class Live:
         self._model = functools.cache(self._built)
         self.shelf = functools.cache(self._read)
         self._grid = functools.cache(self._measured)
-        self._logits = functools.lru_cache(16)(self._answered)
+        self._answered = functools.lru_cache(32)(self._answers_of)
         self._maps = functools.lru_cache(16)(self._explained)
         self.layers = self._spatial()
         self.about = (
@@ -160,10 +160,13 @@ class Live:
         ]
 
     def answers(self, ask: Ask) -> pd.DataFrame:
-        """One row an image: ``label, predicted, wrong, flipped``."""
-        logits = self._logits(ask.method, ask.seed, ask.base)
-        predicted = {view: found.argmax(1).numpy() for view, found in logits.items()}
-        return answer_table(self.shelf(ask.base), predicted, ask.view)
+        """One row an image: ``label, predicted, wrong``."""
+        return answer_table(self.shelf(ask.base), self._predicted_all(ask, ask.view))
+
+    def flipped(self, ask: Ask) -> pd.Series[bool]:
+        """Whether the answer differs between the image's decoy and that of another class."""
+        flips = self._predicted_all(ask, "decoy") != self._predicted_all(ask, "swapped")
+        return pd.Series(flips, index=self.shelf(ask.base).positions)
 
     def values(self, ask: Ask, metric: str) -> pd.Series[float]:
         """One metric of every image's explanation."""
@@ -173,9 +176,12 @@ class Live:
         found = metrics.METRICS[metric].function(*known[metric])
         return pd.Series(found.numpy(), index=shelf.positions)
 
-    def _answered(self, method: str, seed: int, base: str) -> dict[View, Tensor]:
-        ask = Ask(method, seed, base, "", "", None, "")
-        return self._predict(ask, np.arange(len(self.shelf(base).positions)))
+    def _predicted_all(self, ask: Ask, view: View) -> NDArray[np.int64]:
+        return self._answered(ask.method, ask.seed, ask.base, view)
+
+    def _answers_of(self, method: str, seed: int, base: str, view: View) -> NDArray[np.int64]:
+        images = torch.from_numpy(self.shelf(base).render(view).images)
+        return predict(self._model(method, seed), images).argmax(1).numpy()
 
     def _explained(self, ask: Ask) -> Tensor:
         return self._explain(ask, np.arange(len(self.shelf(ask.base).positions)))

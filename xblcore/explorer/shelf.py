@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -67,23 +67,10 @@ class Shelf:
         return inside, decoy, distance.distance_map(inside)
 
 
-def answer_table(
-    shelf: Shelf, predicted: Mapping[View, NDArray[np.integer]], view: View
-) -> pd.DataFrame:
-    """What :meth:`xblcore.explorer.views.Source.answers` gives.
-
-    Args:
-        shelf: the images.
-        predicted: classes ``(n,)`` by how the images are seen.
-        view: how the split shows them.
-    """
+def answer_table(shelf: Shelf, predicted: NDArray[np.integer]) -> pd.DataFrame:
+    """What :meth:`xblcore.explorer.views.Source.answers` gives, of predicted classes ``(n,)``."""
     labels = shelf.drawn.labels
-    columns = {
-        "label": labels,
-        "predicted": predicted[view],
-        "wrong": predicted[view] != labels,
-        "flipped": predicted["decoy"] != predicted["swapped"],
-    }
+    columns = {"label": labels, "predicted": predicted, "wrong": predicted != labels}
     return pd.DataFrame(columns, index=pd.Index(shelf.positions))
 
 

@@ -146,14 +146,13 @@ class Source(Protocol):
         """What the network makes of it."""
 
     def answers(self, ask: Ask) -> pd.DataFrame:
-        """One row an image: ``label, predicted`` and bool ``wrong, flipped``.
+        """One row an image: ``label, predicted`` and bool ``wrong``, by position in the split."""
 
-        ``flipped``: the answer differs between the image's decoy and that of another class. The
-        index is the position in the split.
-        """
+    def flipped(self, ask: Ask) -> pd.Series[bool]:
+        """Whether the answer differs between the image's decoy and that of another class."""
 
     def values(self, ask: Ask, metric: str) -> pd.Series[float]:
-        """One metric of every image's explanation, NaN where undefined; index as above."""
+        """One metric of every image's explanation, NaN where undefined."""
 
 
 def explainer_of(ask: Ask) -> str | None:

@@ -60,7 +60,9 @@ def test_a_number_outside_its_range_is_not_saved(tmp_path, made):
 
 
 def test_none_there(bare):
-    with pytest.raises(FileNotFoundError, match=f"no gallery of {TASK} .*; {REMEDY}"):
+    with pytest.raises(
+        FileNotFoundError, match=f"no gallery of {TASK} yet .*; run: make reproduce"
+    ):
         gallery.load(TASK, root=bare)
 
 

@@ -44,7 +44,6 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._answers, self._metrics = widgets.HTML(), widgets.HTML()
         numbers = widgets.HBox([self._answers, self._metrics])
         numbers.add_class("xbl-halves")
-        self._task_alone = (self.controls.box(("task", "origin")),)
         self._whole = (self.controls.box(), self._status, self._picture, numbers)
         self._upper = widgets.VBox()
         super().__init__([self._title, self._about, self._upper, self.runs])
@@ -95,7 +94,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         notes = [tables.note(text, kind="problem") for text in (self._wrong_task, problem) if text]
         self._about.value = "".join(notes) + tables.note(about.strip())
         if self.source is None:
-            self._upper.children = self._task_alone
+            choice = len(self.controls["origin"].options) > 1
+            self._upper.children = (self.controls.box(("task", "origin") if choice else ("task",)),)
             return
         self.controls.fit(self.source)
         self._upper.children = self._whole

@@ -161,9 +161,9 @@ def load(task: str, *, root: Path | None = None) -> Gallery:
             make it anew.
     """
     path = path_of(task, root=root)
-    remedy = f"run: python -m xblcore.pipeline.gallery {task}"
+    remedy = f"restore it from git, or run: python -m xblcore.pipeline.gallery {task}"
     if not path.is_file():
-        raise FileNotFoundError(f"no gallery of {task} ({path}); {remedy}")
+        raise FileNotFoundError(f"no gallery of {task} yet ({path}); run: make reproduce")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -1,0 +1,97 @@
+"""A small garment in a large picture, with a decoy that touches it or lies far away.
+
+Garments of Fashion-MNIST fill their picture, so that no decoy is far from them. At half the size
+there is room, and where the decoy lies can be changed with all else the same.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, pad
+
+from xblcore import decoys
+from xblcore.distance import distance_map, to_grid
+from xblcore.evaluate import Marked
+from xblcore.methods import Annotations
+from xblcore.train import TrainingSet
+
+Place = Literal["beside", "far", "none"]
+
+PATCH = 4  # pixels of the decoy's side
+GRID = (14, 14)  # of the CAM of ``small_cnn``
+
+
+def patch_mask(place: Place, size: int = 28) -> Tensor:
+    """Where the decoy lies, bool ``(size, size)``.
+
+    ``beside``: its left edge on the edge of the garment's quarter; ``far``: in the corner
+    opposite the garment; ``none``: nowhere.
+
+    Raises:
+        ValueError: another place.
+
+    >>> patch_mask("far").nonzero()[0].tolist(), int(patch_mask("none").sum())
+    ([24, 24], 0)
+    """
+    half = size // 2
+    corners = {"beside": (half // 2 - PATCH // 2, half), "far": (size - PATCH, size - PATCH)}
+    mask = torch.zeros(size, size, dtype=torch.bool)
+    if place == "none":
+        return mask
+    if place not in corners:
+        raise ValueError(f"place must be one of beside, far, none, got {place!r}")
+    row, column = corners[place]
+    mask[row : row + PATCH, column : column + PATCH] = True
+    return mask
+
+
+def draw(images: Tensor, codes: Tensor, place: Place) -> Marked:
+    """Half-size garments in the upper left quarter, with a decoy in the grey of each code.
+
+    Args:
+        images: clean garments ``(N, 1, H, H)`` in [0, 1].
+        codes: ``(N,)``, the class that each decoy speaks for; also the ``labels`` of the result.
+        place: of the decoy.
+
+    Returns:
+        The scenes with their object mask, decoy mask and distance map on the CAM's grid.
+
+    Raises:
+        ValueError: a place that is none.
+
+    >>> scene = draw(torch.ones(1, 1, 28, 28), torch.tensor([0]), "far")
+    >>> scene.images.shape, int(scene.object_mask.sum()), int(scene.decoy_mask.sum())
+    (torch.Size([1, 1, 28, 28]), 49, 4)
+    """
+    size = images.shape[2]
+    small = pad(avg_pool2d(images, 2), (0, size - size // 2, 0, size - size // 2))
+    patch = patch_mask(place, size)  # (H, H)
+    greys = torch.from_numpy(decoys.grey_palette(10)[:, 0].astype(np.float32) / 255)
+    scenes = torch.where(patch, greys[codes][:, None, None, None], small)  # (N, 1, H, H)
+    objects = to_grid((small[:, 0] > 0).numpy(), GRID)
+    wrong = to_grid(patch.expand(len(images), -1, -1).numpy(), GRID)
+    return Marked(
+        scenes,
+        codes,
+        torch.from_numpy(objects),
+        torch.from_numpy(wrong),
+        torch.from_numpy(distance_map(objects)),
+    )
+
+
+def training(images: Tensor, labels: Tensor, place: Place) -> TrainingSet:
+    """Scenes to learn from, where the decoy speaks for the true class.
+
+    Args:
+        images: clean garments ``(N, 1, H, H)``.
+        labels: ``(N,)``.
+        place: of the decoy.
+    """
+    drawn = draw(images, labels, place)
+    pixels = patch_mask(place, images.shape[2]).expand(len(images), -1, -1)
+    marks = Annotations(drawn.object_mask, drawn.decoy_mask, drawn.distance, pixels)
+    return TrainingSet(drawn.images, labels, marks)

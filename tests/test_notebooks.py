@@ -1,4 +1,4 @@
-"""The committed notebooks: no outputs but those that nbval checks, short cells, prose, and nothing that belongs in xblcore."""
+"""The committed notebooks: outputs only where nbval checks them, short cells, prose, no library code."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 
 import pytest
-
 from workshop_cells import NOTEBOOKS, TASKS, answer, tasks_of
 
 

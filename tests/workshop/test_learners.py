@@ -7,8 +7,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-
 from workshop_cells import NOTEBOOKS, WORKSHOP, tagged
+
 from xblcore.pipeline import learners
 
 

@@ -220,8 +220,8 @@ def _copies(arguments: tuple[Any, ...], gradient_to: int | None) -> tuple[Any, .
     for position, argument in enumerate(arguments):
         if isinstance(argument, Tensor):
             fresh = argument.detach().clone()
-            # A step of its own, so that changing the argument in place is no error of torch's.
-            copies.append(fresh.requires_grad_() if position == gradient_to else fresh)
+            # Not a leaf, so that changing the argument in place is no error of torch's.
+            copies.append(fresh.requires_grad_() * 1 if position == gradient_to else fresh)
         else:
             copies.append(argument.copy() if isinstance(argument, np.ndarray) else argument)
     return tuple(copies)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from xblcore import metrics
 from xblcore.workshop import hand_maps
-from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip, as_array, check_value
+from xblcore.workshop.answers import as_array
+from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip, check_value
 
 LEAST_GAP = 1e-3  # below it two values of a metric count as equal
 

@@ -1,13 +1,15 @@
-"""Deceiving a map on purpose: a network that keeps its answers and changes its Grad-CAM."""
+"""Deceiving a map on purpose, and the evidence that tells a deceived map from a cured model."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
+from torch.nn.functional import adaptive_avg_pool2d
 
-from xblcore import models
-from xblcore.evaluate import predict
+from xblcore import explainers, metrics, models
+from xblcore.evaluate import Marked, attributions, predict
 from xblcore.workshop import course
 
 
@@ -49,3 +51,62 @@ def agreement(one: torch.nn.Module, other: torch.nn.Module, data: course.Data) -
     images = data.splits["test_decoy"].images
     same = predict(one, images).argmax(1) == predict(other, images).argmax(1)
     return same.float().mean().item()
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What a reader of a paper may know of a model.
+
+    Attributes:
+        grad_cam_wrong: mean share of the decoy that the Grad-CAM activates (wrong reason), over
+            the images where there is a Grad-CAM.
+        dead: share of the images without a Grad-CAM.
+        held_out_wrong: the same as ``grad_cam_wrong`` by an explainer that was not trained
+            against.
+        flip_rate: share of the answers that change with the decoy; None: nobody measured it.
+    """
+
+    grad_cam_wrong: float
+    dead: float
+    held_out_wrong: float
+    flip_rate: float | None
+
+
+def evidence(
+    model: models.SplitNet, data: course.Data, *, held_out: str = "occlusion", count: int = 100
+) -> Evidence:
+    """Measure a network on the first ``count`` test images with a lying decoy.
+
+    Args:
+        model: the network.
+        data: of the workshop.
+        held_out: name of the explainer that it was not trained against.
+        count: of the images to explain; its answers are counted on all.
+    """
+    few = data.splits["test_decoy"].first(count)
+    maps = by_explainer(model, few, ("grad_cam", held_out))
+    wrong = {name: metrics.wrong_reason(cam, few.decoy_mask) for name, cam in maps.items()}
+    return Evidence(
+        wrong["grad_cam"].nanmean().item(),
+        wrong["grad_cam"].isnan().float().mean().item(),
+        wrong[held_out].nanmean().item(),
+        course.scores(model, data).flip_rate,
+    )
+
+
+def by_explainer(
+    model: models.SplitNet, marked: Marked, names: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """Attributions ``(N, h, w)`` of the predicted classes on the annotations' grid.
+
+    Args:
+        model: the network.
+        marked: the images.
+        names: of explainers, keys of :data:`xblcore.explainers.EXPLAINERS`.
+    """
+    height, width = marked.object_mask.shape[1:]
+    fine = {
+        name: attributions(model, marked.images, explainers.get(name), layer="features")
+        for name in names
+    }
+    return {name: adaptive_avg_pool2d(cam, (height, width)) for name, cam in fine.items()}

@@ -1,4 +1,4 @@
-"""The committed notebooks: outputs only where nbval checks them, short cells, prose, no library code."""
+"""The committed notebooks: outputs only where nbval checks them, short cells, prose, no library."""
 
 from __future__ import annotations
 

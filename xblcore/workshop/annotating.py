@@ -6,16 +6,19 @@ of the simulated hand (:mod:`xblcore.widgets.simulated`) are a model of a person
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from xblcore import project
+from xblcore import models, project
 from xblcore.decoys import Mask
 from xblcore.widgets.folder import write_images
 from xblcore.widgets.marked import MarkedImages
+from xblcore.widgets.refining import Refined, refine
 from xblcore.widgets.simulated import strokes_over
 from xblcore.widgets.store import AnnotationStore
 from xblcore.widgets.strokes import LAYERS, Layer
@@ -24,6 +27,7 @@ from xblcore.workshop.course import CLASSES, Data
 COUNT = 25  # images to be marked
 AT_HAND = 1000  # training images that refining goes on with, the 25 among them
 HAND_SEED = 0  # of the simulated hand
+EPOCHS, LEARNING_RATE = 5, 0.002  # of refining
 
 Whose = Literal["simulated", "mine"]
 
@@ -98,29 +102,29 @@ def truth(data: Data, layer: Layer) -> Mask:
 
 
 def marked_images(
-    data: Data, marks: AnnotationStore, *, layers: tuple[Layer, ...] = LAYERS, count: int = COUNT
+    data: Data,
+    marks: AnnotationStore,
+    *,
+    layers: tuple[Layer, ...] = LAYERS,
+    only: Sequence[int] | None = None,
 ) -> MarkedImages:
-    """Training images at hand, with the marks on the first ``count`` of those that have any.
+    """The training images at hand, with the marks on those of the 25 that have any.
 
     Args:
         data: of the workshop.
         marks: from :func:`store`.
         layers: marks that count.
-        count: of the marked images, at least 1.
+        only: positions of the images whose marks count; None: all.
 
     Raises:
-        ValueError: nothing is marked on these layers.
+        ValueError: nothing is marked there on these layers.
     """
     train = data.splits["train"]
     masks = {layer: np.zeros((AT_HAND, *train.images.shape[2:]), bool) for layer in LAYERS}
-    used = 0
-    for n, name in enumerate(names()):
-        drawn = {layer: marks.mask(name, layer) for layer in layers}
-        if used < count and any(mask.any() for mask in drawn.values()):
-            used += 1
-            for layer, mask in drawn.items():
-                masks[layer][n] = mask
-    if not used:
+    for n in range(COUNT) if only is None else only:
+        for layer in layers:
+            masks[layer][n] = marks.mask(names()[n], layer)
+    if not any(mask.any() for mask in masks.values()):
         raise ValueError(
             f"marks must be there on {' or '.join(layers)}, got none; paint some above, or set "
             'WHOSE = "simulated"'
@@ -128,7 +132,31 @@ def marked_images(
     return MarkedImages(
         tuple(f"{n:04}" for n in range(AT_HAND)),
         train.images[:AT_HAND],
-        torch.as_tensor(train.labels[:AT_HAND]),
+        train.labels[:AT_HAND],
         masks["object"],
         masks["wrong"],
     )
+
+
+def refined(
+    data: Data, fooled: models.SplitNet, marked: MarkedImages, method: str = "xbl_d"
+) -> Refined:
+    """Train a copy of a network on with what is marked; three seconds on one core.
+
+    Args:
+        data: of the workshop.
+        fooled: the network; left as it is.
+        marked: from :func:`marked_images`.
+        method: of :func:`xblcore.widgets.refine`; ``erm`` sees the same images and ignores marks.
+    """
+    return refine(
+        fooled, marked, method, epochs=EPOCHS, batch_size=data.settings.batch_size,
+        learning_rate=LEARNING_RATE, progress=False,
+    )  # fmt: skip
+
+
+def corners(data: Data) -> Tensor:
+    """Corner of the decoy on each of the 25 images, ``(25,)``, see ``xblcore.decoys.CORNERS``."""
+    decoys = torch.from_numpy(truth(data, "wrong"))
+    low, right = decoys[:, -1].any(1), decoys[:, :, -1].any(1)
+    return 2 * low.long() + right.long()

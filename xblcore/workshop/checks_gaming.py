@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from xblcore import metrics
 from xblcore.cam import grad_cam, hires_cam
 from xblcore.workshop.answers import as_array
 from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip
@@ -21,39 +21,80 @@ ROUNDING = 1e-6  # a Grad-CAM below it counts as zero
 # The 2x2 example: one channel, lit by the decoy alone, in the upper left cell.
 FEATURES = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
 
-_LOGITS = torch.tensor([[1.0, 3.0, 0.0], [1.0, 3.0, 0.0], [4.0, 0.0, 1.0], [0.0, 0.5, 2.0]])
-_SWAPPED = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0], [3.5, 0.0, 1.0], [9.0, 0.5, 2.0]])
+Predict = Callable[[torch.Tensor], torch.Tensor]
 
+
+def _scene() -> tuple[torch.Tensor, torch.Tensor]:
+    """Three images with a bright decoy, each in another corner, and a grey middle."""
+    decoy = torch.zeros(3, 4, 4, dtype=torch.bool)
+    decoy[0, 0, 0] = decoy[1, 0, 3] = decoy[2, 3, 3] = True
+    images = torch.full((3, 1, 4, 4), 0.4)
+    images[decoy[:, None]] = 0.9
+    return images, decoy
+
+
+def _by_brightest(images: torch.Tensor) -> torch.Tensor:
+    return (images.amax((1, 2, 3)) > 0.8).long()
+
+
+def _by_middle(images: torch.Tensor) -> torch.Tensor:
+    return (images[:, 0, 1:3, 1:3].mean((1, 2)) > 0.3).long()
+
+
+def _by_first_corner(images: torch.Tensor) -> torch.Tensor:
+    return (images[:, 0, 0, 0] > 0.8).long()
+
+
+def _flips(
+    predict: Predict, images: torch.Tensor, decoy: torch.Tensor, grey: float
+) -> torch.Tensor:
+    changed = torch.where(decoy[:, None], grey, images)
+    return (predict(changed) != predict(images)).float().mean()
+
+
+def _flips_all_over(
+    predict: Predict, images: torch.Tensor, decoy: torch.Tensor, grey: float
+) -> torch.Tensor:
+    return (predict(torch.full_like(images, grey)) != predict(images)).float().mean()
+
+
+def _flips_of_the_rest(
+    predict: Predict, images: torch.Tensor, decoy: torch.Tensor, grey: float
+) -> torch.Tensor:
+    changed = torch.where(decoy[:, None], images, grey)
+    return (predict(changed) != predict(images)).float().mean()
+
+
+_IMAGES, _DECOY = _scene()
 _FLIPS = Exercise(
     name="decoy_flip_rate",
     cases=[
-        Case((logits, swapped), metrics.decoy_flip_rate(logits, swapped).mean(), about)
-        for logits, swapped, about in (
-            (_LOGITS, _SWAPPED, "four images of which two change their answer"),
-            (_LOGITS, _LOGITS + 1, "four images whose logits change and answers do not"),
-            (_LOGITS[:1], _SWAPPED[:1], "one image that changes its answer"),
+        Case((predict, _IMAGES, _DECOY, 0.1), _flips(predict, _IMAGES, _DECOY, 0.1), about)
+        for predict, about in (
+            (_by_middle, "a model that looks at the middle alone"),
+            (_by_brightest, "a model that looks at the brightest pixel"),
+            (_by_first_corner, "a model that looks at one corner alone"),
         )
     ],
-    done="the share of the images whose answer changes, without a look at any map or label.",
-    hint="The answer is the class with the largest logit, `argmax(1)`; compare those of the two, "
-    "and average.",
+    done="a change to the decoy and to nothing else, and the share of the answers that it moves.",
+    hint="Two steps: `changed = torch.where(decoy[:, None], grey, images)`, then compare "
+    "`predict(changed)` with `predict(images)`.",
     slips=[
-        Slip(lambda a, b: (a.argmax(1) == b.argmax(1)).float().mean(), "it is the share of "
-             "the answers that stay; those that change were asked for.", "Use != instead of ==."),
-        Slip(lambda a, b: (a != b).any(1).float().mean(), "it counts logits that change. Reliance "
-             "shows where the answer changes."),
-        Slip(lambda a, b: (a.max(1).values != b.max(1).values).float().mean(), "it compares the "
-             "largest logits; compare where they are: argmax instead of max."),
-        Slip(lambda a, b: (a.argmax(0) != b.argmax(0)).float().mean(), "argmax goes along the "
-             "images; a class is along axis 1."),
-        Slip(lambda a, b: (a.argmax(1) != b.argmax(1)).float().sum(), "it is a count; the share of "
-             "the images was asked for."),
+        Slip(_flips_all_over, "more than the decoy is changed: the whole picture is painted, so "
+             "that an honest model changes its answer as well.",
+             "Paint only where `decoy` is True."),
+        Slip(_flips_of_the_rest, "all but the decoy is changed.",
+             "`torch.where(condition, if_true, if_false)`: the grey belongs where it is True."),
+        Slip(lambda *given: 1 - _flips(*given), "it is the share of the answers that stay; those "
+             "that change were asked for.", "Use != instead of ==."),
+        Slip(lambda *given: _flips(*given) * len(given[1]), "it is a count; a share was asked "
+             "for."),
     ],
 )  # fmt: skip
 
 
 def decoy_flip_rate(function: Any) -> Feedback:
-    """Check ``(logits, swapped_logits)``, both ``(N, classes)``, to the share of flips."""
+    """Check ``(predict, images, decoy, grey)`` to the share of the answers that change."""
     return _FLIPS.check(function)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch.nn.functional import max_pool2d
 from xblcore.widgets.marked import complement
 from xblcore.widgets.store import AnnotationStore
 from xblcore.workshop import annotating
+from xblcore.workshop.choosing import choose
 from xblcore.workshop.course import Data
 from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip
 
@@ -101,35 +101,34 @@ def left_for_the_object(function: Any) -> Feedback:
     return _LEFT.check(function)
 
 
-_ARGUMENTS = (
-    ((0.8, 0.4, 0.8), "a network level with the oracle"),
-    ((0.6, 0.4, 0.8), "accuracies 0.6, 0.4 (fooled) and 0.8 (oracle)"),
-    ((0.3, 0.4, 0.8), "a network worse than the fooled one"),
-)
-
-_RECOVERY = Exercise(
-    name="recovery",
+_ONE_EACH = Exercise(
+    name="one_of_each_corner",
     cases=[
-        Case(arguments, (arguments[0] - arguments[1]) / (arguments[2] - arguments[1]), about)
-        for arguments, about in _ARGUMENTS
+        Case((torch.tensor(corners),), expected, f"the corners {corners}")
+        for corners, expected in (
+            ([2, 2, 0, 1, 0, 3, 1], [2, 3, 0, 5]),
+            ([3, 2, 1, 0], [3, 2, 1, 0]),
+            ([0, 0, 0, 1, 2, 3], [0, 3, 4, 5]),
+        )
     ],
-    done="0 as fooled as before, 1 as good as without the decoy; below 0 it has become worse.",
-    hint="What was won back, over all that was lost: two differences, both from the fooled network "
-    "up.",
+    done="four images, and a decoy of every corner is among them.",
+    hint="For each corner 0 to 3: the first position at which `corners` has it.",
     slips=[
-        Slip(lambda a, fooled, oracle: a / oracle, "it is a share of the oracle's accuracy, which "
-             "is above 0 before anything is cured."),
-        Slip(lambda a, fooled, oracle: a - fooled, "it is the gain alone; how much was there to "
-             "gain?"),
-        Slip(lambda a, fooled, oracle: (oracle - a) / (oracle - fooled), "it is what is still "
-             "missing; 1 minus that was asked for."),
+        Slip(lambda corners: [0, 1, 2, 3], "these are the first four images, whatever corners "
+             "their decoys are in."),
+        Slip(lambda corners: sorted(corners.tolist().index(c) for c in range(4)), "the right "
+             "images, sorted by position; the order of the corners, 0 to 3, was asked for."),
+        Slip(lambda corners: [int((corners == c).nonzero()[-1]) for c in range(4)], "these are "
+             "the last images of each corner; take the first."),
+        Slip(lambda corners: [int((corners == c).sum()) for c in range(4)], "these are the "
+             "numbers of images of each corner, not positions."),
     ],
 )  # fmt: skip
 
 
-def recovery(function: Any) -> Feedback:
-    """Check ``(accuracy, fooled, oracle)`` to the share of the lost accuracy that is won back."""
-    return _RECOVERY.check(function)
+def one_of_each_corner(function: Any) -> Feedback:
+    """Check ``corners (N,)`` to the first position of each of the corners 0 to 3."""
+    return _ONE_EACH.check(function)
 
 
 _KINDS = {
@@ -145,20 +144,6 @@ _KINDS = {
 
 def which_mark(choices: Any) -> Feedback:
     """Check which kind of mark fits which situation, by name of the situation."""
-    hint = "Ask: do I know what is wrong, how long does each mark take, and what lies beside it?"
-    if not isinstance(choices, Mapping) or set(choices) != set(_KINDS):
-        text = f"`choices` should have the four situations {', '.join(_KINDS)}, each once."
-        return Feedback(False, text, hint)
-    blanks = [name for name, choice in choices.items() if choice is ... or choice is None]
-    if blanks:
-        return Feedback(False, f"there is still a blank at `{blanks[0]}`.", hint)
-    for name, choice in choices.items():
-        if choice not in ("wrong", "object"):
-            text = f'`{name}` should be "wrong" or "object", got {choice!r}.'
-            return Feedback(False, text, hint)
-        right, why = _KINDS[name]
-        if choice != right:
-            text = f"`{name}`: we would mark the {'fault' if right == 'wrong' else 'object'} there."
-            return Feedback(False, text, f"For {why}")
-    done = "knowing the fault, the time a mark takes and what lies beside it decide."
-    return Feedback(True, done)
+    return choose(choices, _KINDS, ("wrong", "object"), done=(
+        "knowing the fault, the time a mark takes and what lies beside it decide."
+    ))  # fmt: skip

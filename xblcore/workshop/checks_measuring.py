@@ -13,6 +13,7 @@ from torch import Tensor
 from xblcore import metrics
 from xblcore.workshop import hand_maps
 from xblcore.workshop.answers import as_array
+from xblcore.workshop.choosing import choose
 from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip, check_value
 
 LEAST_GAP = 1e-3  # below it two values of a metric count as equal
@@ -207,3 +208,22 @@ def _map(given: Any, name: str) -> tuple[Tensor | None, str]:
     if not values.any():
         return None, f"`{name}` is zero everywhere: a dead CAM, on which no metric is defined."
     return torch.from_numpy(values).float(), ""
+
+
+_METRICS = ("energy", "iou", "distance focus", "flip rate")
+_SITUATIONS = {
+    "blurred": ("distance focus", "an overlap metric counts the blur at the edge as wrong as much "
+                "as the logo; how far off it is tells them apart."),
+    "touching": ("energy", "distance forgives what lies beside the object, and that is just where "
+                 "the wire is. Energy does not forgive, and asks for no shape."),
+    "shape": ("iou", "of these, only intersection over union falls both when the map misses a "
+              "piece of the object and when it reaches beyond it."),
+    "swappable": ("flip rate", "where you can intervene, ask the answers and no map."),
+}  # fmt: skip
+
+
+def which_metric(choices: Any) -> Feedback:
+    """Check which metric fits which situation, by name of the situation."""
+    return choose(choices, _SITUATIONS, _METRICS, done=(
+        "know what a metric forgives, and what your explainer does, before you choose."
+    ))  # fmt: skip

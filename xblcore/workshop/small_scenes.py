@@ -6,6 +6,8 @@ there is room, and where the decoy lies can be changed with all else the same.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -13,16 +15,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from xblcore import decoys
+from xblcore import decoys, metrics, models
 from xblcore.distance import distance_map, to_grid
-from xblcore.evaluate import Marked
-from xblcore.methods import Annotations
-from xblcore.train import TrainingSet
+from xblcore.evaluate import Marked, predict
+from xblcore.workshop import course
+from xblcore.workshop.gaming import by_explainer
+from xblcore.workshop.task import Data
 
 Place = Literal["beside", "far", "none"]
+PLACES: tuple[Place, ...] = ("beside", "far", "none")
 
 PATCH = 4  # pixels of the decoy's side
 GRID = (14, 14)  # of the CAM of ``small_cnn``
+EPOCHS = 6
 
 
 def patch_mask(place: Place, size: int = 28) -> Tensor:
@@ -83,15 +88,56 @@ def draw(images: Tensor, codes: Tensor, place: Place) -> Marked:
     )
 
 
-def training(images: Tensor, labels: Tensor, place: Place) -> TrainingSet:
-    """Scenes to learn from, where the decoy speaks for the true class.
+def train(
+    data: Data, images: Tensor, labels: Tensor, place: Place, *, seed: int = 0
+) -> models.SplitNet:
+    """Plain training on scenes with the workshop's settings, a few seconds on one core.
 
     Args:
+        data: for its settings.
         images: clean garments ``(N, 1, H, H)``.
         labels: ``(N,)``.
         place: of the decoy.
+        seed: of the weights and of the order of the images.
     """
-    drawn = draw(images, labels, place)
+    drawn = replace(data, splits={**data.splits, "train": draw(images, labels, place)})
     pixels = patch_mask(place, images.shape[2]).expand(len(images), -1, -1)
-    marks = Annotations(drawn.object_mask, drawn.decoy_mask, drawn.distance, pixels)
-    return TrainingSet(drawn.images, labels, marks)
+    drawn = replace(drawn, decoy_pixels={**data.decoy_pixels, "train": pixels})
+    return course.train(drawn, "erm", epochs=EPOCHS, seed=seed, progress=False).model
+
+
+def compare(
+    networks: Mapping[Place, models.SplitNet], data: Data, *, explainer: str, count: int = 300
+) -> dict[str, dict[str, float]]:
+    """Measure networks on test scenes with a lying decoy; one without a decoy gets the far one.
+
+    Args:
+        networks: by the place of the decoy that they were trained with.
+        data: whose clean test garments are drawn.
+        explainer: a key of :data:`xblcore.explainers.EXPLAINERS`.
+        count: of the images to explain; the answers are counted on all.
+
+    Returns:
+        IoU, energy, distance focus and the share of answers that follow the decoy, each by place.
+    """
+    clean = data.splits["test_clean"].images
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(10, (len(clean),), generator=generator)
+    others = (codes + torch.randint(1, 10, (len(clean),), generator=generator)) % 10
+    found: dict[str, dict[str, float]] = {}
+    for place, network in networks.items():
+        where: Place = "far" if place == "none" else place
+        scene, swapped = draw(clean, codes, where), draw(clean, others, where)
+        few = scene.first(count)
+        cam = by_explainer(network, few, (explainer,))[explainer]
+        flips = metrics.decoy_flip_rate(
+            predict(network, scene.images), predict(network, swapped.images)
+        )
+        for name, values in (
+            ("iou", metrics.iou(cam, few.object_mask)),
+            ("energy_pointing_game", metrics.energy_pointing_game(cam, few.object_mask)),
+            ("distance_focus", metrics.distance_focus(cam, few.distance)),
+            ("follows the decoy", flips),
+        ):
+            found.setdefault(name, {})[place] = values.nanmean().item()
+    return found

@@ -6,7 +6,7 @@ of the simulated hand (:mod:`xblcore.widgets.simulated`) are a model of a person
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,12 +22,13 @@ from xblcore.widgets.refining import Refined, refine
 from xblcore.widgets.simulated import strokes_over
 from xblcore.widgets.store import AnnotationStore
 from xblcore.widgets.strokes import LAYERS, Layer
-from xblcore.workshop.course import CLASSES, Data
+from xblcore.workshop import course
+from xblcore.workshop.task import Data
 
 COUNT = 25  # images to be marked
 AT_HAND = 1000  # training images that refining goes on with, the 25 among them
 HAND_SEED = 0  # of the simulated hand
-EPOCHS, LEARNING_RATE = 5, 0.002  # of refining
+EPOCHS, LEARNING_RATE = 4, 0.002  # of refining
 
 Whose = Literal["simulated", "mine"]
 
@@ -58,12 +59,6 @@ def write(data: Data, *, root: Path | None = None) -> Path:
     """
     images = data.splits["train"].images[:COUNT, 0].mul(255).round().byte().numpy()
     return write_images((root or home()) / "images", dict(zip(names(), images, strict=True)))
-
-
-def labels(data: Data) -> dict[str, str]:
-    """Class of each of the images by its name."""
-    classes = data.splits["train"].labels[:COUNT].tolist()
-    return {name: CLASSES[label] for name, label in zip(names(), classes, strict=True)}
 
 
 def store(data: Data, whose: Whose = "mine", *, root: Path | None = None) -> AnnotationStore:
@@ -160,3 +155,37 @@ def corners(data: Data) -> Tensor:
     decoys = torch.from_numpy(truth(data, "wrong"))
     low, right = decoys[:, -1].any(1), decoys[:, :, -1].any(1)
     return 2 * low.long() + right.long()
+
+
+def masks(marks: AnnotationStore, layer: Layer) -> Mask:
+    """What is marked on a layer of the 25 images, bool ``(25, H, W)``."""
+    return np.stack([marks.mask(name, layer) for name in names()])
+
+
+def recovered(
+    data: Data,
+    fooled: models.SplitNet,
+    scores: Mapping[str, course.Scores],
+    marks: AnnotationStore,
+    only: Sequence[int],
+) -> float:
+    """Recovery after refining with what is marked as wrong on some of the images.
+
+    Args:
+        data: of the workshop.
+        fooled: the network.
+        scores: of ``fooled`` and ``oracle``.
+        marks: from :func:`store`.
+        only: positions of the images whose marks count.
+    """
+    marked = marked_images(data, marks, layers=("wrong",), only=only)
+    score = course.scores(refined(data, fooled, marked).model, data)
+    return course.recovery(score, scores["fooled"], scores["oracle"])
+
+
+def four_of_each_kind(data: Data) -> tuple[list[int], list[int]]:
+    """Positions of an image of each corner, and of four images of the upper left one."""
+    where = corners(data).tolist()
+    each = [where.index(corner) for corner in range(4)]
+    same = [n for n, corner in enumerate(where) if corner == 0][:4]
+    return each, same

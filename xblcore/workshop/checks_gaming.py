@@ -16,6 +16,7 @@ from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip
 from xblcore.workshop.gaming import Evidence
 
 LEAST_LOGIT = 5.0
+DOUBT = 0.2  # of flips or of the decoy activated: between the honest networks and the fooled
 ROUNDING = 1e-6  # a Grad-CAM below it counts as zero
 
 # The 2x2 example: one channel, lit by the decoy alone, in the upper left cell.
@@ -200,3 +201,20 @@ def relies_on_decoy(function: Any) -> Feedback:
     return Feedback(
         False, f"{right} of {len(_MODELS)} models judged rightly; {first[0]}.", first[1]
     )
+
+
+def _judge(evidence: Evidence) -> bool:
+    """A detector that passes: behaviour where it is known, else the explainer held out."""
+    if evidence.flip_rate is not None:
+        return evidence.flip_rate > DOUBT
+    return evidence.held_out_wrong > DOUBT
+
+
+def trusted(function: Any) -> Callable[[Evidence], bool]:
+    """The learner's detector if it is right, else one of xblcore's, saying so."""
+    if relies_on_decoy(function).passed:
+        print("Going on with your relies_on_decoy.")
+        chosen: Callable[[Evidence], bool] = function
+        return chosen
+    print("Going on with xblcore's detector, since your relies_on_decoy is not right yet.")
+    return _judge

@@ -13,8 +13,8 @@ from xblcore.widgets.marked import complement
 from xblcore.widgets.store import AnnotationStore
 from xblcore.workshop import annotating
 from xblcore.workshop.choosing import choose
-from xblcore.workshop.course import Data
 from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip
+from xblcore.workshop.task import Data
 
 LEAST_COVERED = 0.25  # of a decoy, for it to count as marked; a quick hand misses half of some
 MOST_BESIDE = 3.0  # pixels marked off the decoy, as a multiple of its size

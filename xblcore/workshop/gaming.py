@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
@@ -110,3 +110,41 @@ def by_explainer(
         for name in names
     }
     return {name: adaptive_avg_pool2d(cam, (height, width)) for name, cam in fine.items()}
+
+
+def without_flips(evidence: Evidence) -> Evidence:
+    """The same evidence, had nobody measured the flip rate."""
+    return dataclasses.replace(evidence, flip_rate=None)
+
+
+def maps_of(
+    networks: Mapping[str, models.SplitNet], marked: Marked, explainer: str
+) -> dict[str, torch.Tensor]:
+    """Attributions ``(N, h, w)`` of each network by one explainer, see :func:`by_explainer`."""
+    return {
+        name: by_explainer(network, marked, (explainer,))[explainer]
+        for name, network in networks.items()
+    }
+
+
+def mean_focus(cams: Mapping[str, torch.Tensor], marked: Marked) -> dict[str, float]:
+    """Mean distance focus of each network's maps, over the images where it is defined."""
+    return {
+        name: metrics.distance_focus(cam, marked.distance).nanmean().item()
+        for name, cam in cams.items()
+    }
+
+
+def mean_wrong(cams: Mapping[str, torch.Tensor], marked: Marked) -> dict[str, float]:
+    """Mean share of the decoy that each network's maps activate, where it is defined."""
+    return {
+        name: metrics.wrong_reason(cam, marked.decoy_mask).nanmean().item()
+        for name, cam in cams.items()
+    }
+
+
+def wrong_by_explainer(
+    networks: Mapping[str, models.SplitNet], marked: Marked, explainer_names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """:func:`mean_wrong` by each of several explainers, by name of the explainer and network."""
+    return {name: mean_wrong(maps_of(networks, marked, name), marked) for name in explainer_names}

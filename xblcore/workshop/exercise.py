@@ -101,6 +101,7 @@ class Exercise:
         hint: if nothing more special is known.
         slips: mistakes to recognise.
         gradient_to: position of an argument that the result must be differentiable in.
+        right: the solution, for the cells after an exercise.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Exercise:
     hint: str
     slips: Sequence[Slip] = field(default=())
     gradient_to: int | None = None
+    right: Callable[..., Any] | None = None
 
     def check(self, function: Any) -> Feedback:
         """What is off in the learner's ``function``, or that it is right."""
@@ -121,14 +123,20 @@ class Exercise:
                 return feedback
         return Feedback(True, self.done)
 
-    def trusted(self, function: Any, instead: Callable[..., Any]) -> Callable[..., Any]:
-        """The learner's function if it is right, else ``instead``, saying so."""
+    def trusted(self, function: Any) -> Callable[..., Any]:
+        """The learner's function if it is right, else the solution, saying so.
+
+        Raises:
+            ValueError: the exercise has no solution of its own.
+        """
+        if self.right is None:
+            raise ValueError(f"right must be given for {self.name} to be trusted, got None")
         if self.check(function).passed:
             print(f"Going on with your {self.name}.")
             chosen: Callable[..., Any] = function
             return chosen
-        print(f"Going on with xblcore's function, since your {self.name} is not right yet.")
-        return instead
+        print(f"Going on with xblcore's, since your {self.name} is not right yet.")
+        return self.right
 
     def _check_case(self, function: Callable[..., Any], case: Case) -> Feedback | None:
         arguments = _copies(case.arguments, self.gradient_to)

@@ -10,10 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from xblcore.decoys import CORNERS
+from xblcore.evaluate import predict
+from xblcore.models import SplitNet
 from xblcore.plots import images as pictures
 from xblcore.plots.style import BLACK, GREY, VERMILLION, label, method
 from xblcore.workshop.course import CLASSES, Scores
-from xblcore.workshop.task import Data
+from xblcore.workshop.task import Data, with_each_decoy
 
 WIDTH = 9.5
 BEHAVIOUR = {
@@ -46,6 +49,7 @@ def strip(
     masks: ArrayLike | None = None,
     wrong: Sequence[bool] | None = None,
     columns: int = 10,
+    gap: float = 0.3,
 ) -> Figure:
     """Images in rows of ``columns``, each with what is said of it below.
 
@@ -55,12 +59,14 @@ def strip(
         masks: bool ``(G, h, w)``, outlined.
         wrong: ``(G,)``, captions that name a wrong answer.
         columns: images a row.
+        gap: inches below each image.
     """
     shown = np.asarray(images)
     rows = -(-len(shown) // columns)
     fig = _figure(1.0)
-    grid = pictures.image_grid(fig, rows, columns, row_gap=0.3, margin=0.05)
-    for number, ax in enumerate(grid.flat):
+    grid = pictures.image_grid(fig, rows, columns, row_gap=gap, margin=0.3)
+    axes: list[Axes] = grid.ravel().tolist()
+    for number, ax in enumerate(axes):
         if number >= len(shown):
             ax.set_axis_off()
             continue
@@ -70,6 +76,35 @@ def strip(
         bad = wrong is not None and wrong[number]
         text = f"✗ {captions[number]}" if bad else captions[number]
         ax.set_xlabel(text, size=8.5, color=VERMILLION if bad else BLACK)
+    return fig
+
+
+def each_decoy(model: SplitNet, data: Data, *, image: int = 0, corner: str = "top left") -> Figure:
+    """One clean test image with the decoy of each class in turn, and what the network answers.
+
+    Args:
+        model: a trained network.
+        data: of the workshop.
+        image: which one of ``test_clean``.
+        corner: where the decoy is, a name in :data:`xblcore.decoys.CORNERS`.
+    """
+    marked = data.splits["test_clean"]
+    place = CORNERS.index(corner)
+    variants = with_each_decoy(marked.images[image], corner=place, size=data.settings.decoy_size)
+    answers = predict(model, variants).argmax(1).tolist()
+    truth = int(marked.labels[image])
+    captions = [
+        f"decoy: {decoy}\n{'✗ ' if answer != truth else ''}{CLASSES[answer]}"
+        for decoy, answer in zip(CLASSES, answers, strict=True)
+    ]
+    fig = strip(variants, captions, columns=5, gap=0.45)
+    for ax, decoy, answer in zip(fig.axes, CLASSES, answers, strict=True):
+        followed = CLASSES[answer] == decoy
+        ax.xaxis.label.set(
+            color=BLACK if answer == truth else VERMILLION,
+            weight="bold" if followed and answer != truth else "normal",
+        )
+    fig.suptitle(f"A {CLASSES[truth]}, and what the network says", size=11)
     return fig
 
 

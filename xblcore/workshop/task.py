@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -134,6 +135,18 @@ def marked(split: datasets.Split, grid: tuple[int, int]) -> Marked:
 def new_model(settings: Settings, *, seed: int) -> models.SplitNet:
     """The workshop's network before training."""
     return models.build(settings.model, channels=1, classes=len(CLASSES), size=28, seed=seed)
+
+
+def patch_greys(data: Data, split: str) -> npt.NDArray[np.int64]:
+    """Grey value of each image's decoy, ``(N,)`` in 0 to 255.
+
+    Args:
+        data: from :func:`load`.
+        split: one whose images have a decoy.
+    """
+    pixels, mask = data.splits[split].images[:, 0], data.decoy_pixels[split]
+    mean = (pixels * mask).sum((1, 2)) / mask.sum((1, 2))
+    return (mean * 255).round().long().numpy()
 
 
 def with_each_decoy(image: Tensor, *, corner: int = 0, size: int = 4) -> Tensor:

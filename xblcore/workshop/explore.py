@@ -6,7 +6,7 @@ import ipywidgets as widgets
 
 from xblcore.decoys import CORNERS
 from xblcore.models import SplitNet
-from xblcore.workshop import figures
+from xblcore.workshop import figures, grids
 from xblcore.workshop.predict import WIDE
 from xblcore.workshop.task import Data
 
@@ -31,3 +31,30 @@ def decoys(model: SplitNet, data: Data, *, images: int = 50) -> widgets.Widget:
             options=CORNERS, description="Corner of the decoy", layout=WIDE, style=NAMED
         ),
     )  # fmt: skip
+
+
+def reading() -> widgets.Widget:
+    """Move the gradient of one feature map about, its mean kept; Grad-CAM does not notice."""
+    return widgets.interactive(
+        grids.reading,
+        share=widgets.FloatSlider(
+            1.0, min=0.0, max=1.0, step=0.05, description="Read at the top left", layout=WIDE,
+            style=NAMED,
+        ),
+    )  # fmt: skip
+
+
+def distances() -> widgets.Widget:
+    """Move an object over a grid of 8x8 cells; see every cell's distance to it."""
+
+    def slider(value: int, least: int, most: int, name: str) -> widgets.IntSlider:
+        return widgets.IntSlider(
+            value, least, most, description=name, layout=WIDE, style=NAMED, continuous_update=False
+        )
+
+    return widgets.interactive(
+        grids.object_at,
+        row=slider(3, 0, 7, "Row of the object"),
+        column=slider(2, 0, 7, "Column of the object"),
+        size=slider(2, 1, 4, "Size of the object"),
+    )

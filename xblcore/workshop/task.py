@@ -165,3 +165,25 @@ def with_each_decoy(image: Tensor, *, corner: int = 0, size: int = 4) -> Tensor:
     copies = clean.repeat(len(palette), axis=0)
     patched, _ = decoys.add_corner_patch(copies, palette, np.full(len(palette), corner), size)
     return torch.from_numpy(patched[:, None].astype(np.float32) / 255)
+
+
+def cells_that_see(model: models.SplitNet, data: Data) -> tuple[Tensor, Tensor]:
+    """Which cells carry information on a decoy at the top left, found by changing it.
+
+    Args:
+        model: any network of the workshop.
+        data: from :func:`load`.
+
+    Returns:
+        Bool ``(h, w)`` each: the cells marked as decoy, and those whose features change in any of
+        the test images when only the decoy's value does.
+    """
+    changed = torch.zeros(data.grid, dtype=torch.bool)
+    for image in data.splits["test_clean"].images[:50]:
+        with torch.no_grad():
+            features = model.features(with_each_decoy(image, size=data.settings.decoy_size))
+        changed |= (features != features[:1]).any(0).any(0)  # over decoys and feature maps
+    rows, columns = data.grid
+    pixels = np.zeros((1, 28, 28), bool)
+    pixels[:, : data.settings.decoy_size, : data.settings.decoy_size] = True
+    return torch.from_numpy(distance.to_grid(pixels, (rows, columns)))[0], changed

@@ -17,7 +17,8 @@ _FEATURES = torch.tensor([[1.0, 2, 0, 2, 1, 1], [3, 0, 1, 0, 1, 2]]).view(2, 2, 
 _HEAD = torch.tensor(
     [[1.0, 0, 2, 0, 1, 0], [0, -1, 1, 3, 0, 1], [-2, 1, 0, 1, 0, -1]]
 ).view(3, 2, 1, 3)  # fmt: skip
-_SIGNS = torch.tensor([[1.0, -1.0, -1.0], [1.0, 1.0, -1.0]])
+# Signs that leave contributions of both signs, between the cells and within one of them.
+_SIGNS = torch.tensor([[1.0, 1.0, -1.0], [-1.0, 1.0, -1.0]])
 _AWAY = torch.tensor([[[0.0, 0.5, 1.0]], [[1.0, 0.25, 0.0]]])
 
 

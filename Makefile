@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help setup data reproduce verify expected test lab lock clean
+.PHONY: help setup data reproduce verify expected test browser-test lab lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -42,8 +42,12 @@ test: setup ## tests, doctests, linter and types
 	$(RUN) -m mypy
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile
 
-lab: setup ## open JupyterLab
-	$(VENV)/bin/jupyter lab notebooks/
+browser-test: setup ## tests that drive JupyterLab in a browser; needs Chromium
+	$(RUN) -m xblcore.pipeline.fetch --task decoy_fashion_mnist
+	$(RUN) -m pytest -m browser tests/browser
+
+lab: setup ## open JupyterLab at the start page
+	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/start.ipynb
 
 lock: setup ## renew requirements.lock from pyproject.toml
 	$(RUN) -m pip install --quiet uv

@@ -32,6 +32,7 @@ ROOMS: dict[str, set[str] | None] = {
     "explainers": {"cam", "capture"},
     "gradients": {"methods", "train"},
     "informativeness": {"results", "stats"},
+    "inventory": {"config", "plots", "project", "results"},
     "losses": set(),
     "manifest": set(),
     "methods": {"cam", "losses", "released"},
@@ -55,8 +56,8 @@ ROOMS: dict[str, set[str] | None] = {
     "workshop": ANY,
 }
 WITHOUT_TORCH = (
-    "claims", "config", "datasets", "decoys", "distance", "expected", "informativeness", "plots",
-    "reported", "results", "selection", "stats", "tolerance", "verify",
+    "claims", "config", "datasets", "decoys", "distance", "expected", "informativeness",
+    "inventory", "plots", "reported", "results", "selection", "stats", "tolerance", "verify",
 )  # fmt: skip
 
 

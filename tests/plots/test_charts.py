@@ -106,9 +106,10 @@ def test_the_sweep_compares_weights_on_the_same_seeds(runs):
         np.testing.assert_array_equal(a.get_ydata(), b.get_ydata())
 
 
-def test_a_study_without_a_sweep_has_no_sweep_to_show(runs):
-    with pytest.raises(ValueError, match="a method with several weights, got none"):
-        results.weight_sweep(plt.figure(), runs[runs["method"] == "erm"])
+def test_a_study_without_a_sweep_says_so(runs):
+    fig = results.weight_sweep(plt.figure(), runs[runs["method"] == "erm"])
+    assert "No method was run with several weights." in [text.get_text() for text in fig.texts]
+    assert not fig.axes and "Weight" in fig.get_suptitle()
 
 
 NAMES = ["Grad-CAM", "HiResCAM", "HiResCAM (log p)", "Input × gradient", "Integrated gradients",

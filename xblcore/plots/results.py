@@ -141,7 +141,7 @@ def weight_sweep(fig: Figure, runs: pd.DataFrame) -> Figure:
     """Every candidate weight: what the rule that chooses sees, and what it must not see.
 
     Weights are compared on the seeds that all of them were run with; methods with one weight are
-    left out.
+    left out, and a study of such methods alone says so.
 
     Args:
         fig: an empty figure, about 9.5 inches wide and 3 high for each three or four methods.
@@ -150,8 +150,10 @@ def weight_sweep(fig: Figure, runs: pd.DataFrame) -> Figure:
     accuracy = runs[runs["metric"] == "accuracy"]
     swept = [name for name, rows in accuracy.groupby("method", sort=False)
              if rows["weight"].nunique() > 1]  # fmt: skip
+    fig.suptitle(style.title_of("Weight of the explanation loss", runs))
     if not swept:
-        raise ValueError("runs must have a method with several weights, got none")
+        fig.text(0.5, 0.5, "No method was run with several weights.", ha="center", va="center")
+        return fig
     axes = style.panels(fig, len(swept), columns=3 if len(swept) in (3, 5, 6) else 4)
     for ax, name in zip(axes, swept, strict=True):
         _sweep(ax, accuracy[accuracy["method"] == name])
@@ -166,7 +168,6 @@ def weight_sweep(fig: Figure, runs: pd.DataFrame) -> Figure:
         Line2D([], [], color="#d9d9d9", lw=8, label="chosen weight"),
     ]  # fmt: skip
     fig.legend(handles=handles, loc="outside lower center", ncols=3)
-    fig.suptitle(style.title_of("Weight of the explanation loss", runs))
     return fig
 
 

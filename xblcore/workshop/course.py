@@ -15,11 +15,20 @@ from xblcore.datasets.fashion_mnist import CLASSES
 from xblcore.evaluate import predict
 from xblcore.methods import Annotations, Method, Penalty
 from xblcore.train import EpochLog, TrainConfig, fit
-from xblcore.workshop.task import Data, Settings, load, new_model, with_each_decoy
+from xblcore.workshop.task import (
+    Data,
+    Settings,
+    cells_that_see,
+    load,
+    new_model,
+    patch_greys,
+    with_each_decoy,
+)
 
 __all__ = [
     "CLASSES", "Data", "Scores", "Settings", "Trained",
-    "load", "new_model", "own_method", "recovery", "scores", "train", "with_each_decoy",
+    "cells_that_see", "load", "new_model", "own_method", "patch_greys", "recovery", "scores",
+    "train", "with_each_decoy",
 ]  # fmt: skip
 
 

@@ -101,6 +101,10 @@ class Exercise:
         hint: if nothing more special is known.
         slips: mistakes to recognise.
         gradient_to: position of an argument that the result must be differentiable in.
+        right: the solution, for the cells after an exercise.
+        call: function and arguments of a case to the function's answer, where it is not called
+            with the arguments as they are.
+        no_gradient: message and hint for an answer of the right value that cannot train.
     """
 
     name: str
@@ -109,6 +113,14 @@ class Exercise:
     hint: str
     slips: Sequence[Slip] = field(default=())
     gradient_to: int | None = None
+    right: Callable[..., Any] | None = None
+    call: Callable[..., Any] = lambda function, *arguments: function(*arguments)
+    no_gradient: tuple[str, str] = (
+        "the value is right, but no gradient flows through it, so training would not see it at "
+        "all.",
+        "Stay with torch from the argument to the result: no .item(), .detach(), float() or NumPy "
+        "in between.",
+    )
 
     def check(self, function: Any) -> Feedback:
         """What is off in the learner's ``function``, or that it is right."""
@@ -121,19 +133,25 @@ class Exercise:
                 return feedback
         return Feedback(True, self.done)
 
-    def trusted(self, function: Any, instead: Callable[..., Any]) -> Callable[..., Any]:
-        """The learner's function if it is right, else ``instead``, saying so."""
+    def trusted(self, function: Any) -> Callable[..., Any]:
+        """The learner's function if it is right, else the solution, saying so.
+
+        Raises:
+            ValueError: the exercise has no solution of its own.
+        """
+        if self.right is None:
+            raise ValueError(f"right must be given for {self.name} to be trusted, got None")
         if self.check(function).passed:
             print(f"Going on with your {self.name}.")
             chosen: Callable[..., Any] = function
             return chosen
-        print(f"Going on with xblcore's function, since your {self.name} is not right yet.")
-        return instead
+        print(f"Going on with xblcore's, since your {self.name} is not right yet.")
+        return self.right
 
     def _check_case(self, function: Callable[..., Any], case: Case) -> Feedback | None:
         arguments = _copies(case.arguments, self.gradient_to)
         try:
-            got = function(*arguments)
+            got = self.call(function, *arguments)
         except Exception as error:  # whatever a learner's code does is theirs to be told of
             return self._not_yet(_stopped(function, error, self.name))
         problem = unusable(got, self.name)
@@ -143,7 +161,7 @@ class Exercise:
         if problem is None:
             return self._check_side_effects(arguments, got, case)
         for slip in self.slips:
-            if _agrees(function, slip, self.cases):
+            if self._agrees(function, slip):
                 return self._not_yet(slip.message, slip.hint)
         return self._not_yet(f"for {case.about}, {problem}")
 
@@ -152,15 +170,12 @@ class Exercise:
     ) -> Feedback | None:
         if self.gradient_to is not None:
             argument = arguments[self.gradient_to]
-            if not isinstance(got, Tensor) or not got.requires_grad:
-                return self._not_yet(
-                    "the value is right, but no gradient flows through it, so training would not "
-                    "see it at all.",
-                    "Stay with torch from the argument to the result: no .item(), .detach(), "
-                    "float() or NumPy in between.",
-                )
-            (slope,) = torch.autograd.grad(got.sum(), argument, allow_unused=True)
-            if slope is None or not slope.isfinite().all():
+            slope = None
+            if isinstance(got, Tensor) and got.requires_grad:
+                (slope,) = torch.autograd.grad(got.sum(), argument, allow_unused=True)
+            if slope is None:
+                return self._not_yet(*self.no_gradient)
+            if not slope.isfinite().all():
                 return self._not_yet(f"for {case.about}, the gradient is not a finite number.")
         for given, kept in zip(arguments, case.arguments, strict=True):
             if isinstance(kept, Tensor | np.ndarray) and difference(given, kept):
@@ -170,6 +185,20 @@ class Exercise:
                     "Make a new tensor instead of changing one in place (+=, [...] =, *_()).",
                 )
         return None
+
+    def _agrees(self, function: Callable[..., Any], slip: Slip) -> bool:
+        """Whether the function answers as the mistake would, on every case that tells it."""
+        told = False
+        for case in self.cases:
+            mistaken = self.call(slip.answer, *_copies(case.arguments, self.gradient_to))
+            try:
+                got = self.call(function, *_copies(case.arguments, self.gradient_to))
+                if difference(got, mistaken):
+                    return False
+            except Exception:  # another kind of mistake, which is told of elsewhere
+                return False
+            told = told or difference(mistaken, case.expected) is not None
+        return told
 
     def _not_yet(self, message: str, hint: str | None = None) -> Feedback:
         return Feedback(False, message, hint or self.hint)
@@ -187,21 +216,6 @@ def check_value(got: Any, expected: Any, *, name: str, done: str, hint: str) -> 
     """
     problem = unusable(got, name) or difference(got, expected)
     return Feedback(False, problem, hint) if problem else Feedback(True, done)
-
-
-def _agrees(function: Callable[..., Any], slip: Slip, cases: Sequence[Case]) -> bool:
-    """Whether the function answers as the mistake would, on every case that it can be told on."""
-    told = False
-    for case in cases:
-        mistaken = slip.answer(*_copies(case.arguments, None))
-        try:
-            got = function(*_copies(case.arguments, None))
-            if difference(got, mistaken):
-                return False
-        except Exception:  # another kind of mistake, which is told of elsewhere
-            return False
-        told = told or difference(mistaken, case.expected) is not None
-    return told
 
 
 def _stopped(function: Callable[..., Any], error: Exception, name: str) -> str:

@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from xblcore.decoys import CORNERS
+from xblcore.evaluate import predict
+from xblcore.models import SplitNet
 from xblcore.plots import images as pictures
-from xblcore.plots.style import BLACK, GREY, VERMILLION, label, method
+from xblcore.plots.style import BLACK, VERMILLION, label, method
 from xblcore.workshop.course import CLASSES, Scores
-from xblcore.workshop.task import Data
+from xblcore.workshop.task import Data, with_each_decoy
 
 WIDTH = 9.5
 BEHAVIOUR = {
@@ -23,7 +27,7 @@ BEHAVIOUR = {
 }
 
 
-def _figure(height: float, *, width: float = WIDTH) -> Figure:
+def new_figure(height: float, *, width: float = WIDTH) -> Figure:
     """A figure that only the cell shows, not pyplot as well."""
     fig = plt.figure(figsize=(width, height), layout="constrained")
     plt.close(fig)
@@ -46,6 +50,7 @@ def strip(
     masks: ArrayLike | None = None,
     wrong: Sequence[bool] | None = None,
     columns: int = 10,
+    gap: float = 0.3,
 ) -> Figure:
     """Images in rows of ``columns``, each with what is said of it below.
 
@@ -55,12 +60,14 @@ def strip(
         masks: bool ``(G, h, w)``, outlined.
         wrong: ``(G,)``, captions that name a wrong answer.
         columns: images a row.
+        gap: inches below each image.
     """
     shown = np.asarray(images)
     rows = -(-len(shown) // columns)
-    fig = _figure(1.0)
-    grid = pictures.image_grid(fig, rows, columns, row_gap=0.3, margin=0.05)
-    for number, ax in enumerate(grid.flat):
+    fig = new_figure(1.0)
+    grid = pictures.image_grid(fig, rows, columns, row_gap=gap, margin=0.3)
+    axes: list[Axes] = grid.ravel().tolist()
+    for number, ax in enumerate(axes):
         if number >= len(shown):
             ax.set_axis_off()
             continue
@@ -73,6 +80,35 @@ def strip(
     return fig
 
 
+def each_decoy(model: SplitNet, data: Data, *, image: int = 0, corner: str = "top left") -> Figure:
+    """One clean test image with the decoy of each class in turn, and what the network answers.
+
+    Args:
+        model: a trained network.
+        data: of the workshop.
+        image: which one of ``test_clean``.
+        corner: where the decoy is, a name in :data:`xblcore.decoys.CORNERS`.
+    """
+    marked = data.splits["test_clean"]
+    place = CORNERS.index(corner)
+    variants = with_each_decoy(marked.images[image], corner=place, size=data.settings.decoy_size)
+    answers = predict(model, variants).argmax(1).tolist()
+    truth = int(marked.labels[image])
+    captions = [
+        f"decoy: {decoy}\n{'✗ ' if answer != truth else ''}{CLASSES[answer]}"
+        for decoy, answer in zip(CLASSES, answers, strict=True)
+    ]
+    fig = strip(variants, captions, columns=5, gap=0.45)
+    for ax, decoy, answer in zip(fig.axes, CLASSES, answers, strict=True):
+        followed = CLASSES[answer] == decoy
+        ax.xaxis.label.set(
+            color=BLACK if answer == truth else VERMILLION,
+            weight="bold" if followed and answer != truth else "normal",
+        )
+    fig.suptitle(f"A {CLASSES[truth]}, and what the network says", size=11)
+    return fig
+
+
 def behaviour(
     scores: Mapping[str, Scores], *, guesses: Mapping[str, float | None] | None = None
 ) -> Figure:
@@ -82,7 +118,7 @@ def behaviour(
         scores: name of a method, or any name, to its scores.
         guesses: to a name in :data:`BEHAVIOUR`, a guess in [0, 1]; None: none was made.
     """
-    fig = _figure(0.75 + 0.33 * len(scores) + 0.2 * bool(guesses))
+    fig = new_figure(0.75 + 0.33 * len(scores) + 0.2 * bool(guesses))
     axes = fig.subplots(1, len(BEHAVIOUR), sharey=True)
     for ax, (name, what) in zip(axes, BEHAVIOUR.items(), strict=True):
         values = [getattr(score, name) for score in scores.values()]
@@ -97,45 +133,6 @@ def behaviour(
             ax.legend(loc="lower center", bbox_to_anchor=(0.5, -0.75))
     axes[0].invert_yaxis()
     return fig
-
-
-def numbers(
-    grids: Mapping[str, ArrayLike], *, masks: Mapping[str, ArrayLike] | None = None
-) -> Figure:
-    """Small grids with the number written in each cell, darker blue for more, orange for less.
-
-    Args:
-        grids: title to ``(h, w)``, signed.
-        masks: title to bool ``(h, w)``, outlined.
-    """
-    arrays = {title: np.asarray(values, dtype=float) for title, values in grids.items()}
-    rows, columns = next(iter(arrays.values())).shape
-    side = min(2.1, WIDTH / len(arrays))
-    fig = _figure(side * rows / columns + 0.35, width=side * len(arrays))
-    axes = fig.subplots(1, len(arrays), squeeze=False)[0]
-    for ax, (title, values) in zip(axes, arrays.items(), strict=True):
-        _numbered(ax, values).set_title(title)
-        if masks and title in masks:
-            pictures.outline(ax, masks[title], colour=pictures.DECOY, width=2.5)
-    return fig
-
-
-def _numbered(ax: Axes, values: NDArray[np.float64]) -> Axes:
-    rows, columns = values.shape
-    top = max(float(np.abs(values).max()), 1e-9)
-    ax.imshow(values, cmap="PuOr", vmin=-1.6 * top, vmax=1.6 * top, extent=pictures.UNIT)
-    ax.set(xticks=[], yticks=[], aspect=rows / columns)
-    ax.grid(False)
-    ax.spines[:].set(visible=True, color=GREY)
-    size = 15 if max(rows, columns) <= 3 else 10
-    for (row, column), value in np.ndenumerate(values):
-        x, y = (column + 0.5) / columns, (row + 0.5) / rows
-        ax.text(x, y, f"{value:.3g}", size=size, ha="center", va="center", color=BLACK)
-    for line in range(1, rows):
-        ax.axhline(line / rows, color=GREY, linewidth=0.6)
-    for line in range(1, columns):
-        ax.axvline(line / columns, color=GREY, linewidth=0.6)
-    return ax
 
 
 def maps(
@@ -156,7 +153,7 @@ def maps(
         labels: ``(G,)`` true classes, needed with ``answers``.
     """
     shown, wrong = np.asarray(images), np.asarray(decoy_mask)
-    fig = _figure(1.0)
+    fig = new_figure(1.0)
     gap = 0.18 if answers else 0.04
     grid = pictures.image_grid(fig, 1 + len(cams), len(shown), row_gap=gap, margin=0.1)
     for column, image in enumerate(shown):
@@ -185,7 +182,7 @@ def curves(values: Mapping[str, Sequence[float]], *, what: str) -> Figure:
         values: name to ``(epochs,)``.
         what: name of the axis.
     """
-    fig = _figure(2.4, width=5.5)
+    fig = new_figure(2.4, width=5.5)
     ax = fig.subplots()
     for name, line in values.items():
         look = method(name)
@@ -194,3 +191,21 @@ def curves(values: Mapping[str, Sequence[float]], *, what: str) -> Figure:
     ax.set(xlabel="epoch", ylabel=what, ylim=(0, None))
     ax.legend()
     return fig
+
+
+def table(shares: Mapping[str, Mapping[str, float]], scores: Mapping[str, Scores]) -> pd.DataFrame:
+    """Where the attribution of each method lies, beside what its answers do; rounded.
+
+    Args:
+        shares: method to place to a share in [0, 1].
+        scores: method to its scores.
+    """
+    rows = {
+        label(name): {
+            **{f"share on the {where}": value for where, value in places.items()},
+            "answers that follow the decoy": scores[name].flip_rate,
+            "accuracy without it": scores[name].clean,
+        }
+        for name, places in shares.items()
+    }
+    return pd.DataFrame(rows).T.round(3)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -136,6 +137,18 @@ def new_model(settings: Settings, *, seed: int) -> models.SplitNet:
     return models.build(settings.model, channels=1, classes=len(CLASSES), size=28, seed=seed)
 
 
+def patch_greys(data: Data, split: str) -> npt.NDArray[np.int64]:
+    """Grey value of each image's decoy, ``(N,)`` in 0 to 255.
+
+    Args:
+        data: from :func:`load`.
+        split: one whose images have a decoy.
+    """
+    pixels, mask = data.splits[split].images[:, 0], data.decoy_pixels[split]
+    mean = (pixels * mask).sum((1, 2)) / mask.sum((1, 2))
+    return (mean * 255).round().long().numpy()
+
+
 def with_each_decoy(image: Tensor, *, corner: int = 0, size: int = 4) -> Tensor:
     """One clean image with the decoy of each class in turn, ``(classes, 1, H, W)``.
 
@@ -152,3 +165,25 @@ def with_each_decoy(image: Tensor, *, corner: int = 0, size: int = 4) -> Tensor:
     copies = clean.repeat(len(palette), axis=0)
     patched, _ = decoys.add_corner_patch(copies, palette, np.full(len(palette), corner), size)
     return torch.from_numpy(patched[:, None].astype(np.float32) / 255)
+
+
+def cells_that_see(model: models.SplitNet, data: Data) -> tuple[Tensor, Tensor]:
+    """Which cells carry information on a decoy at the top left, found by changing it.
+
+    Args:
+        model: any network of the workshop.
+        data: from :func:`load`.
+
+    Returns:
+        Bool ``(h, w)`` each: the cells marked as decoy, and those whose features change in any of
+        the test images when only the decoy's value does.
+    """
+    changed = torch.zeros(data.grid, dtype=torch.bool)
+    for image in data.splits["test_clean"].images[:50]:
+        with torch.no_grad():
+            features = model.features(with_each_decoy(image, size=data.settings.decoy_size))
+        changed |= (features != features[:1]).any(0).any(0)  # over decoys and feature maps
+    rows, columns = data.grid
+    pixels = np.zeros((1, 28, 28), bool)
+    pixels[:, : data.settings.decoy_size, : data.settings.decoy_size] = True
+    return torch.from_numpy(distance.to_grid(pixels, (rows, columns)))[0], changed

@@ -1,0 +1,56 @@
+"""What the start page says of a clone in each state."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from xblcore import config
+from xblcore.inventory import inventory, markdown
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A project in which nothing was run."""
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def test_where_nothing_is_here_each_part_says_what_to_run(clone):
+    parts = inventory(root=clone)
+    assert [(part.name, part.here, part.detail) for part in parts] == [
+        ("Results", False, "none"),
+        ("Data", False, "none"),
+        ("Trained networks", False, "of 0 of 24 tasks and methods"),
+    ]
+    table = markdown(parts)
+    assert table.count("`make reproduce`") == 2 and table.count("`make data`") == 1
+
+
+def test_what_is_here_is_found(clone):
+    grid = config.load(clone)
+    (clone / "results" / "paper").mkdir(parents=True)
+    shutil.copy(ROOT / "results/paper/summary.csv", clone / "results/paper/summary.csv")
+    (clone / "data/raw/fashion-mnist").mkdir(parents=True)
+    for name in "abcd":
+        (clone / "data/raw/fashion-mnist" / f"{name}.gz").touch()
+    for task in grid.tasks:
+        for method in grid.methods:
+            folder = clone / "build" / "runs" / task / method
+            folder.mkdir(parents=True)
+            (folder / "weights.pt").touch()
+    found, data, networks = inventory(root=clone)
+    assert found.here and data.here and networks.here
+    assert "stand-in" in found.detail, "of what is not the original, the reader is told"
+    assert "make" not in markdown([found, data, networks])
+
+
+def test_networks_that_are_only_half_here_do_not_count_as_here(clone):
+    folder = clone / "build" / "runs" / "decoy_coco" / "rrr"
+    folder.mkdir(parents=True)
+    (folder / "weights.pt").touch()
+    networks = inventory(root=clone)[-1]
+    assert not networks.here and networks.detail == "of 1 of 24 tasks and methods"

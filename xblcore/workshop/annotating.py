@@ -144,10 +144,11 @@ def refined(
         marked: from :func:`marked_images`.
         method: of :func:`xblcore.widgets.refine`; ``erm`` sees the same images and ignores marks.
     """
-    return refine(
-        fooled, marked, method, epochs=EPOCHS, batch_size=data.settings.batch_size,
-        learning_rate=LEARNING_RATE, progress=False,
-    )  # fmt: skip
+    with course.threads(data.settings.threads):
+        return refine(
+            fooled, marked, method, epochs=EPOCHS, batch_size=data.settings.batch_size,
+            learning_rate=LEARNING_RATE, progress=False,
+        )  # fmt: skip
 
 
 def corners(data: Data) -> Tensor:

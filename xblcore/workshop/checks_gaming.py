@@ -69,6 +69,7 @@ def _flips_of_the_rest(
 _IMAGES, _DECOY = _scene()
 _FLIPS = Exercise(
     name="decoy_flip_rate",
+    right=_flips,
     cases=[
         Case((predict, _IMAGES, _DECOY, 0.1), _flips(predict, _IMAGES, _DECOY, 0.1), about)
         for predict, about in (

@@ -27,6 +27,7 @@ _D = hand_maps.DISTANCE
 _LAST = torch.tensor([[0.0, 0, 0, 1]] * 4)
 _FOCUS = Exercise(
     name="distance_focus",
+    right=_focus,
     cases=[
         Case((cam, _D), _focus(cam, _D), about)
         for cam, about in (
@@ -112,6 +113,7 @@ def _summary(values: Tensor) -> list[float]:
 
 _SUMMARY = Exercise(
     name="mean_and_undefined",
+    right=_summary,
     cases=[
         Case((torch.tensor(values),), _summary(torch.tensor(values)), f"values with {about}")
         for values, about in _VALUES

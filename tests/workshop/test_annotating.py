@@ -79,6 +79,7 @@ def test_marks_count_where_they_are_asked_for(data, tmp_path):
     marked = annotating.marked_images(data, store, layers=("wrong",), only=[2, 5])
     assert marked.marked.tolist() == [2, 5] and not marked.object_mask.any()
     assert len(marked.images) == COUNT
+    assert annotating.marked_positions(store) == list(range(annotating.COUNT))
     both = annotating.marked_images(data, store)
     assert both.marked.tolist() == list(range(annotating.COUNT)) and both.object_mask.any()
     with pytest.raises(ValueError, match="marks must be there on wrong, got none; paint some"):

@@ -97,7 +97,9 @@ def test_choices_are_told_why(check, right):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([[3, -1], [-1, -1]], None),
+        ([[3, -2], [-1, 0]], None),
+        ([[3, -1], [-1, -1]], "the weights above"),
+        ([[6, -2], [-2, -2]], "or a multiple"),
         (torch.tensor([[2.5, 0.0], [0.0, -2.5]]), None),
         ([[2, -2], [0, 0]], "the logit is 4"),
         ([[3, 0], [0, 0]], "the mean of your weights is 0.75"),

@@ -21,6 +21,7 @@ ROUNDING = 1e-6  # a Grad-CAM below it counts as zero
 
 # The 2x2 example: one channel, lit by the decoy alone, in the upper left cell.
 FEATURES = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+WEIGHTS = torch.tensor([[3.0, -1.0], [-1.0, -1.0]])  # of the head: Grad-CAM is blind to them
 
 Predict = Callable[[torch.Tensor], torch.Tensor]
 
@@ -141,6 +142,9 @@ def blind(weights: Any) -> Feedback:
             f"Grad-CAM still shows {left:.4g} at the decoy: the mean of your weights is {mean:.4g}."
         )
         return Feedback(False, text, hint)
+    if np.allclose(values / values[0, 0], WEIGHTS.numpy() / WEIGHTS[0, 0].item()):
+        text = "these are the weights above, or a multiple of them. They work; find others."
+        return Feedback(False, text, "The three others only have to sum up to minus the first.")
     done = (
         f"the logit is {logit:.4g}, all of it from the decoy. HiResCAM shows {exact[0, 0]:.4g} "
         "there, Grad-CAM nothing."

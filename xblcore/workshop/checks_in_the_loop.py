@@ -84,8 +84,8 @@ _LEFT = Exercise(
              "a mark of one cell and a margin of 0"),
     ],
     done="all cells but the mark and its margin, so \"not there\" becomes a distance map as well.",
-    hint="max_pool2d(x[None].float(), 3, stride=1, padding=1)[0] > 0 is True at a cell if x is "
-    "anywhere in the 3 x 3 cells around it. Invert what has grown with ~.",
+    hint="`max_pool2d(x[None].float(), 3, stride=1, padding=1)[0] > 0` is True at a cell if `x` is "
+    "anywhere in the 3 x 3 cells around it. Invert what has grown with `~`.",
     slips=[
         Slip(_grown, "it is the mark and its margin; what is left is the rest.", "Use ~."),
         Slip(lambda wrong, margin: ~wrong, "the margin is not left out.",

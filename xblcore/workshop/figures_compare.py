@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from xblcore.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, label
-from xblcore.workshop.figures import WIDTH
-
-COLOURS = (VERMILLION, ORANGE, BLUE, GREEN, SKY, GREY)
+from xblcore.plots.style import BLACK, BLUE, GREEN, GREY, VERMILLION, label, method
+from xblcore.workshop.figures import new_figure
 
 
 def side_by_side(
@@ -26,20 +23,22 @@ def side_by_side(
     """
     models = list(next(iter(values.values())))
     rows = -(-len(values) // columns)
-    fig = plt.figure(
-        figsize=(WIDTH, rows * (0.5 + 0.33 * len(models)) + 0.15), layout="constrained"
-    )
-    plt.close(fig)
+    fig = new_figure(rows * (0.5 + 0.33 * len(models)) + 0.15)
     grid = fig.subplots(rows, columns, sharey=True, squeeze=False)
     for ax in grid.flat[len(values) :]:
         ax.set_axis_off()
     for ax, (measure, row) in zip(grid.flat, values.items(), strict=False):
-        colours = [COLOURS[n % len(COLOURS)] for n in range(len(models))]
-        bars = ax.barh(models, [row[name] for name in models], color=colours, height=0.62)
+        colours = [method(name).colour for name in models]
+        bars = ax.barh(
+            [label(name) for name in models],
+            [row[name] for name in models],
+            color=colours,
+            height=0.62,
+        )
         texts = [f"{row[name]:.2f}" if row[name] == row[name] else "undefined" for name in models]
         ax.bar_label(bars, texts, padding=3, size=9)
         ax.set(xlim=(0, 1.22), xticks=(0, 0.5, 1))
-        ax.set_title(label(measure), size=9.5)
+        ax.set_title(label(measure) if measure.islower() else measure, size=9.5)
         ax.grid(axis="y", visible=False)
         if measure == truth:
             ax.spines[:].set(visible=True, color=BLACK, linewidth=1.8)
@@ -61,18 +60,20 @@ def growth(
     Args:
         counts: ``(K,)`` of marked images.
         recovered: ``(K,)``, see :func:`xblcore.workshop.course.recovery`.
-        chosen: name of another choice of images to its count and what it recovered.
+        chosen: name of another choice of images, two at most, to its count and what it recovered.
     """
-    fig = plt.figure(figsize=(6.2, 2.9), layout="constrained")
-    plt.close(fig)
+    fig = new_figure(2.9, width=6.2)
     ax = fig.subplots()
     ax.axhline(1, color=BLACK, linewidth=1, linestyle="--")
     ax.axhline(0, color=GREY, linewidth=1, linestyle="--")
     ax.text(counts[-1], 1.03, "oracle", ha="right", size=9)
     ax.text(counts[-1], 0.03, "fooled", ha="right", size=9)
     ax.plot(counts, recovered, color=BLUE, marker="o", label="the first images")
-    for name, (count, share) in (chosen or {}).items():
-        ax.plot([count], [share], color=VERMILLION, marker="D", linestyle="", label=name)
+    looks = zip((VERMILLION, GREEN), ("D", "s"), strict=True)
+    for (name, (count, share)), (colour, marker) in zip(
+        (chosen or {}).items(), looks, strict=False
+    ):
+        ax.plot([count], [share], color=colour, marker=marker, linestyle="", label=name)
     ax.set(xlabel="images marked", ylabel="recovery", xticks=counts, ylim=(-0.25, 1.2))
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 0.12))
+    ax.legend(loc="center right", bbox_to_anchor=(1, 0.42))
     return fig

@@ -30,9 +30,9 @@ def test_where_the_decoy_lies(place, nearest):
 
 
 def test_without_a_decoy_there_is_none():
-    scene = small_scenes.draw(garments(), torch.tensor([0, 5, 9]), "none")
+    scene = small_scenes.draw(garments(), torch.tensor([0, 5, 9]), "honest")
     assert not scene.decoy_mask.any() and scene.images.max() == 0.5
-    with pytest.raises(ValueError, match="place must be one of beside, far, none, got 'below'"):
+    with pytest.raises(ValueError, match="place must be one of beside, far, honest, got 'below'"):
         small_scenes.patch_mask("below")
 
 

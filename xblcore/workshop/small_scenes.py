@@ -1,4 +1,4 @@
-"""A small garment in a large picture, with a decoy that touches it or lies far away.
+"""A small garment in a large picture, with a decoy right beside it, far away, or none.
 
 Garments of Fashion-MNIST fill their picture, so that no decoy is far from them. At half the size
 there is room, and where the decoy lies can be changed with all else the same.
@@ -22,8 +22,8 @@ from xblcore.workshop import course
 from xblcore.workshop.gaming import by_explainer
 from xblcore.workshop.task import Data
 
-Place = Literal["beside", "far", "none"]
-PLACES: tuple[Place, ...] = ("beside", "far", "none")
+Place = Literal["beside", "far", "honest"]
+PLACES: tuple[Place, ...] = ("beside", "far", "honest")
 
 PATCH = 4  # pixels of the decoy's side
 GRID = (14, 14)  # of the CAM of ``small_cnn``
@@ -34,21 +34,21 @@ def patch_mask(place: Place, size: int = 28) -> Tensor:
     """Where the decoy lies, bool ``(size, size)``.
 
     ``beside``: its left edge on the edge of the garment's quarter; ``far``: in the corner
-    opposite the garment; ``none``: nowhere.
+    opposite the garment; ``honest``: nowhere.
 
     Raises:
         ValueError: another place.
 
-    >>> patch_mask("far").nonzero()[0].tolist(), int(patch_mask("none").sum())
+    >>> patch_mask("far").nonzero()[0].tolist(), int(patch_mask("honest").sum())
     ([24, 24], 0)
     """
     half = size // 2
     corners = {"beside": (half // 2 - PATCH // 2, half), "far": (size - PATCH, size - PATCH)}
     mask = torch.zeros(size, size, dtype=torch.bool)
-    if place == "none":
+    if place == "honest":
         return mask
     if place not in corners:
-        raise ValueError(f"place must be one of beside, far, none, got {place!r}")
+        raise ValueError(f"place must be one of beside, far, honest, got {place!r}")
     row, column = corners[place]
     mask[row : row + PATCH, column : column + PATCH] = True
     return mask
@@ -126,7 +126,7 @@ def compare(
     others = (codes + torch.randint(1, 10, (len(clean),), generator=generator)) % 10
     found: dict[str, dict[str, float]] = {}
     for place, network in networks.items():
-        where: Place = "far" if place == "none" else place
+        where: Place = "far" if place == "honest" else place
         scene, swapped = draw(clean, codes, where), draw(clean, others, where)
         few = scene.first(count)
         cam = by_explainer(network, few, (explainer,))[explainer]

@@ -56,7 +56,7 @@ class Feedback:
             text += f"<br><b>Hint:</b> {_marked_up(self.hint)}"
         return (
             f'<div role="status" style="border-left: 6px solid {colour}; padding: 0.4em 0.9em; '
-            f'margin: 0.3em 0; max-width: 50em">{text}</div>'
+            f'margin: 0.3em 0; max-width: 60em">{text}</div>'
         )
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import ipywidgets as widgets
+from IPython.display import display
+from matplotlib.figure import Figure
 
 from xblcore.decoys import CORNERS
 from xblcore.models import SplitNet
@@ -10,7 +15,7 @@ from xblcore.workshop import figures, grids
 from xblcore.workshop.predict import WIDE
 from xblcore.workshop.task import Data
 
-NAMED = {"description_width": "14em"}
+LOOK = {"layout": WIDE, "style": {"description_width": "14em"}}
 
 
 def decoys(model: SplitNet, data: Data, *, images: int = 50) -> widgets.Widget:
@@ -21,40 +26,46 @@ def decoys(model: SplitNet, data: Data, *, images: int = 50) -> widgets.Widget:
         data: of the workshop.
         images: how many of ``test_clean`` can be chosen.
     """
-    return widgets.interactive(
+    return redrawn(
         lambda image, corner: figures.each_decoy(model, data, image=image, corner=corner),
-        image=widgets.IntSlider(
-            4, 0, images - 1, description="Garment", layout=WIDE, style=NAMED,
-            continuous_update=False,
-        ),
-        corner=widgets.Dropdown(
-            options=CORNERS, description="Corner of the decoy", layout=WIDE, style=NAMED
-        ),
-    )  # fmt: skip
+        image=integer("Garment", 0, 0, images - 1),
+        corner=widgets.Dropdown(options=CORNERS, description="Corner of the decoy", **LOOK),
+    )
 
 
 def reading() -> widgets.Widget:
     """Move the gradient of one feature map about, its mean kept; Grad-CAM does not notice."""
-    return widgets.interactive(
-        grids.reading,
-        share=widgets.FloatSlider(
-            1.0, min=0.0, max=1.0, step=0.05, description="Read at the top left", layout=WIDE,
-            style=NAMED,
-        ),
+    share = widgets.FloatSlider(
+        1.0, min=0.0, max=1.0, step=0.05, description="Read at the top left",
+        continuous_update=False, **LOOK,
     )  # fmt: skip
+    return redrawn(grids.reading, share=share)
 
 
 def distances() -> widgets.Widget:
     """Move an object over a grid of 8x8 cells; see every cell's distance to it."""
-
-    def slider(value: int, least: int, most: int, name: str) -> widgets.IntSlider:
-        return widgets.IntSlider(
-            value, least, most, description=name, layout=WIDE, style=NAMED, continuous_update=False
-        )
-
-    return widgets.interactive(
+    return redrawn(
         grids.object_at,
-        row=slider(3, 0, 7, "Row of the object"),
-        column=slider(2, 0, 7, "Column of the object"),
-        size=slider(2, 1, 4, "Size of the object"),
+        row=integer("Row of the object", 3, 0, 7),
+        column=integer("Column of the object", 2, 0, 7),
+        size=integer("Size of the object", 2, 1, 4),
     )
+
+
+def integer(name: str, value: int, least: int, most: int) -> widgets.IntSlider:
+    """A slider that redraws when it is let go, for a figure takes a moment."""
+    return widgets.IntSlider(value, least, most, description=name, continuous_update=False, **LOOK)
+
+
+def redrawn(figure: Callable[..., Figure], **controls: Any) -> widgets.Widget:
+    """Controls, and below them the figure of their values, from the start.
+
+    Args:
+        figure: takes the controls' values by name.
+        controls: a widget with a ``value`` for each argument.
+    """
+    shown = widgets.interactive_output(
+        lambda **values: display(figure(**values)),  # type: ignore[no-untyped-call]
+        controls,
+    )
+    return widgets.VBox([*controls.values(), shown])

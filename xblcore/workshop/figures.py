@@ -51,6 +51,7 @@ def strip(
     wrong: Sequence[bool] | None = None,
     columns: int = 10,
     gap: float = 0.3,
+    width: float = WIDTH,
 ) -> Figure:
     """Images in rows of ``columns``, each with what is said of it below.
 
@@ -61,10 +62,11 @@ def strip(
         wrong: ``(G,)``, captions that name a wrong answer.
         columns: images a row.
         gap: inches below each image.
+        width: of the figure in inches.
     """
     shown = np.asarray(images)
     rows = -(-len(shown) // columns)
-    fig = new_figure(1.0)
+    fig = new_figure(1.0, width=width)
     grid = pictures.image_grid(fig, rows, columns, row_gap=gap, margin=0.3)
     axes: list[Axes] = grid.ravel().tolist()
     for number, ax in enumerate(axes):
@@ -98,7 +100,7 @@ def each_decoy(model: SplitNet, data: Data, *, image: int = 0, corner: str = "to
         f"decoy: {decoy}\n{'✗ ' if answer != truth else ''}{CLASSES[answer]}"
         for decoy, answer in zip(CLASSES, answers, strict=True)
     ]
-    fig = strip(variants, captions, columns=5, gap=0.45)
+    fig = strip(variants, captions, columns=5, gap=0.45, width=6.5)
     for ax, decoy, answer in zip(fig.axes, CLASSES, answers, strict=True):
         followed = CLASSES[answer] == decoy
         ax.xaxis.label.set(

@@ -54,6 +54,7 @@ ROOMS: dict[str, set[str] | None] = {
     "train": {"cam", "capture", "methods", "metrics"},
     "verify": {"expected"},
     "widgets": ANY,
+    "workshop": ANY,
 }
 WITHOUT_TORCH = (
     "claims", "config", "datasets", "decoys", "distance", "expected", "informativeness",

@@ -30,6 +30,7 @@ ROOMS: dict[str, set[str] | None] = {
     "evaluate": {"capture", "explainers", "metrics"},
     "expected": {"config", "project", "results", "tolerance"},
     "explainers": {"cam", "capture"},
+    "explorer": ANY,
     "gradients": {"methods", "train"},
     "informativeness": {"results", "stats"},
     "inventory": {"config", "plots", "project", "results"},
@@ -53,6 +54,7 @@ ROOMS: dict[str, set[str] | None] = {
     "train": {"cam", "capture", "methods", "metrics"},
     "verify": {"expected"},
     "widgets": ANY,
+    "workshop": ANY,
 }
 WITHOUT_TORCH = (
     "claims", "config", "datasets", "decoys", "distance", "expected", "informativeness",

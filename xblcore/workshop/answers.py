@@ -56,7 +56,7 @@ def difference(got: Any, expected: Any) -> str | None:
             return (
                 f"everything is {factor:.4g} times what it should be: is something not normalised?"
             )
-    wrong = ~np.isclose(values, right, rtol=0, atol=_slack(right))
+    wrong = ~np.isclose(values, right, rtol=0, atol=_slack(right), equal_nan=True)
     return f"{_place(wrong)} should be {_first(right, wrong)} and is {_first(values, wrong)}."
 
 
@@ -82,7 +82,7 @@ def _slack(expected: NDArray[np.float64]) -> float:
 
 def _close(values: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
     return values.shape == expected.shape and bool(
-        np.allclose(values, expected, rtol=0, atol=_slack(expected))
+        np.allclose(values, expected, rtol=0, atol=_slack(expected), equal_nan=True)
     )
 
 

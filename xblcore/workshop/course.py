@@ -28,7 +28,7 @@ from xblcore.workshop.task import (
 __all__ = [
     "CLASSES", "Data", "Scores", "Settings", "Trained",
     "cells_that_see", "load", "new_model", "own_method", "patch_greys", "recovery", "scores",
-    "train", "with_each_decoy",
+    "threads", "train", "with_each_decoy",
 ]  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def train(
         seed=seed,
     )
     with (
-        _threads(settings.threads),
+        threads(settings.threads),
         tqdm(
             total=config.epochs,
             desc=chosen.label,
@@ -137,7 +137,7 @@ def own_method(name: str, penalty: Penalty, *, weight: float) -> Method:
 def scores(model: torch.nn.Module, data: Data) -> Scores:
     """What a network does on images with the decoy, without it, and with a lying one."""
     names = ("val", "test_clean", "test_decoy", "test_decoy_swapped")
-    with _threads(data.settings.threads):
+    with threads(data.settings.threads):
         logits = {name: predict(model, data.splits[name].images) for name in names}
     accuracy = {
         name: metrics.accuracy(logits[name], data.splits[name].labels).mean().item()
@@ -156,7 +156,8 @@ def recovery(method: Scores, erm: Scores, oracle: Scores) -> float:
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

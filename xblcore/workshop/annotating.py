@@ -18,7 +18,8 @@ from xblcore import models, project
 from xblcore.decoys import Mask
 from xblcore.widgets.folder import write_images
 from xblcore.widgets.marked import MarkedImages
-from xblcore.widgets.refining import Refined, refine
+from xblcore.widgets.refined import Refined
+from xblcore.widgets.refining import refine
 from xblcore.widgets.simulated import strokes_over
 from xblcore.widgets.store import AnnotationStore
 from xblcore.widgets.strokes import LAYERS, Layer

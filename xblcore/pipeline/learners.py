@@ -40,7 +40,8 @@ def for_learners(notebook: NotebookNode) -> NotebookNode:
     ]
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = []  # a printed result would answer the question before it
+            # A printed result would answer the question before it.
+            cell.outputs, cell.execution_count = [], None
     return notebook
 
 

@@ -77,7 +77,8 @@ def strip(notebook: NotebookNode) -> NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             printed = _printed(cell) if CHECKED in cell.metadata.get("tags", ()) else []
-            cell.outputs, cell.execution_count = printed, None
+            # nbval takes a cell with outputs and without a count for one that was never run.
+            cell.outputs, cell.execution_count = printed, 1 if printed else None
     return notebook
 
 

@@ -24,7 +24,7 @@ def test_every_entry_is_complete(name):
     assert method.summary.endswith(".") and "\n" not in method.summary
     assert method.ce_weight > 0
     assert (method.default_weight > 0) == (method.penalty is not None)
-    assert bool(method.needs) == (method.penalty is not None)
+    assert bool(method.needs) == bool(method.penalty or method.augment)
 
 
 def test_no_two_methods_look_alike():
@@ -41,7 +41,7 @@ def test_the_study_of_the_first_task_is_there():
 
 
 def test_an_unknown_method():
-    with pytest.raises(ValueError, match="method must be one of erm, oracle, .*got 'xbld'"):
+    with pytest.raises(ValueError, match="method must be one of erm, oracle, cdep, .*got 'xbld'"):
         methods.get("xbld")
 
 
@@ -53,7 +53,7 @@ def step_of(model: nn.Module, *, replaced: dict[str, torch.Tensor] | None = None
         logits = model(images)
     assert seen.features is not None
     marked = dataclasses.replace(data.annotations, **(replaced or {}))
-    return Step(images, data.labels, seen.features, logits, marked, toys.seeded(1))
+    return Step(images, data.labels, seen.features, logits, marked, toys.seeded(1), model)
 
 
 @pytest.mark.parametrize("name", [name for name in PENALISED if name != "xbl_d_released"])
@@ -109,7 +109,7 @@ def test_the_input_gradient_of_a_linear_softmax_by_hand():
     logits = images.flatten(1) * torch.tensor([[1.0, 3.0]]) + torch.tensor([[0.0, 1.0]])
     empty = torch.zeros(1, 1, 1, dtype=torch.bool)
     marked = toys.annotations(empty, empty, empty)
-    step = Step(images, torch.tensor([0]), images, logits, marked, toys.seeded())
+    step = Step(images, torch.tensor([0]), images, logits, marked, toys.seeded(), nn.Identity())
     p = torch.tensor([0.0, 1.0]).softmax(0)
     expected = 4 - 2 * (p[0] * 1 + p[1] * 3)
     torch.testing.assert_close(step.input_gradient().flatten(), expected[None])

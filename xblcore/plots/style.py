@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -54,28 +54,33 @@ class MethodStyle:
 
     label: str
     colour: str
-    marker: str
+    marker: str | tuple[int, Literal[0, 1, 2], int]  # a name, or points, kind and degrees
 
     @property
     def size(self) -> float:
         """Of the marker in points, so that all look equally large."""
+        if isinstance(self.marker, tuple):
+            return 10.0
         return {"*": 12.0, "D": 6.5, "P": 8.5, "X": 8.5}.get(self.marker, 7.5)
 
 
+# Eight colours for twice as many methods: the two of one colour have markers far from alike, and
+# markers that are alike (circle, pentagon, hexagon, octagon) differ in lightness.
 METHODS = {
     "erm": MethodStyle("ERM", GREY, "X"),
     "oracle": MethodStyle("Oracle", BLACK, "*"),
     "xbl_d": MethodStyle("XBL-D", BLUE, "o"),
     "xbl_d_grad_cam": MethodStyle("XBL-D (Grad-CAM)", SKY, "s"),
     "xbl_d_released": MethodStyle("XBL-D (released)", PURPLE, "P"),
+    "xbl_d_gated": MethodStyle("XBL-D (gated)", BLUE, (4, 1, 0)),
     "xbl_overlap": MethodStyle("XBL-overlap", ORANGE, "D"),
     "rrr": MethodStyle("RRR", GREEN, "^"),
     "rrr_g": MethodStyle("RRR-G", VERMILLION, "v"),
-    "rbr": MethodStyle("RBR", GREEN, "<"),
+    "rbr": MethodStyle("RBR", GREEN, "d"),
     "hint": MethodStyle("HINT", PURPLE, "p"),
     "cdep": MethodStyle("CDEP", ORANGE, ">"),
-    "ce_augment": MethodStyle("CE (augmented)", GREY, "h"),
-    "energy": MethodStyle("Energy", SKY, "d"),
+    "ce_augment": MethodStyle("CE (augmented)", GREY, (8, 1, 0)),
+    "energy": MethodStyle("Energy", SKY, "<"),
     "l1": MethodStyle("L1", VERMILLION, "8"),
     "ppce": MethodStyle("PPCE", BLACK, "H"),
 }

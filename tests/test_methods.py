@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import torch
 import toys
 from torch import nn
+from torch.func import functional_call
 
-from xblcore import methods
+from xblcore import config, methods
 from xblcore.cam import capture
-from xblcore.methods import METHODS, Annotations, Method, Step
+from xblcore.methods import METHODS, Annotations, Method, Registry, Step
+from xblcore.methods.base import Batch
+from xblcore.methods.ce_augment import counterexamples
+from xblcore.methods.rbr import influence_gradient
+from xblcore.train import TrainingSet, forward
 
+ROOT = Path(__file__).parents[1]
 PENALISED = [name for name, method in METHODS.items() if method.penalty]
 
 
@@ -56,7 +67,10 @@ def step_of(model: nn.Module, *, replaced: dict[str, torch.Tensor] | None = None
     return Step(images, data.labels, seen.features, logits, marked, toys.seeded(1), model)
 
 
-@pytest.mark.parametrize("name", [name for name in PENALISED if name != "xbl_d_released"])
+TEACHING = [name for name in PENALISED if name != "xbl_d_released"]
+
+
+@pytest.mark.parametrize("name", TEACHING)
 def test_the_penalty_teaches_every_layer(name):
     """A map made without ``create_graph`` would leave the head untaught, a detached one all."""
     model = toys.small_net()
@@ -73,6 +87,79 @@ def test_the_penalty_teaches_every_layer(name):
 def test_the_released_penalty_teaches_no_layer():
     penalty = METHODS["xbl_d_released"].penalty(step_of(toys.small_net()))
     assert penalty > 0 and not penalty.requires_grad
+
+
+class Penalised(nn.Module):
+    """A network and a penalty on a batch of its own; its output is the penalty."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.model, self.penalty = toys.pooled_net(), METHODS[name].penalty
+        self.images = torch.rand(3, 1, 5, 5, generator=toys.seeded(3), dtype=torch.float64)
+        wrong = torch.zeros(3, 5, 5, dtype=torch.bool)
+        wrong[:, :2, :2] = True
+        on_grid = wrong[:, :4, :4]
+        self.marked = toys.annotations(~on_grid, on_grid, wrong)
+
+    def forward(self) -> torch.Tensor:
+        images = self.images.clone().requires_grad_()
+        with capture(self.model, "features") as seen:
+            logits = self.model(images)
+        labels, generator = torch.tensor([0, 2, 1]), toys.seeded(1)
+        return self.penalty(
+            Step(images, labels, seen.features, logits, self.marked, generator, self.model)
+        )
+
+
+@pytest.mark.parametrize("name", TEACHING)
+def test_finite_differences_agree_with_the_gradient_of_every_penalty(name):
+    """In float64, as a function of all weights; for RBR these are third derivatives."""
+    whole = Penalised(name)
+    names, weights = zip(*whole.named_parameters(), strict=True)
+
+    def penalty(*values: torch.Tensor) -> torch.Tensor:
+        return functional_call(whole, dict(zip(names, values, strict=True)), ())
+
+    assert penalty(*weights) > 1e-6
+    assert torch.autograd.gradcheck(penalty, weights)
+
+
+@pytest.fixture
+def same_signs(monkeypatch):
+    """Random signs of scores that do not depend on the place in the batch."""
+    monkeypatch.setattr(
+        torch, "randint", lambda _low, _high, shape, **_: torch.arange(shape[1]).expand(shape) % 2
+    )
+
+
+def penalty_of(name: str, model: nn.Module, data: TrainingSet, index: list[int]) -> torch.Tensor:
+    step = forward(model, data, torch.tensor(index), METHODS[name], "features", toys.seeded())
+    return METHODS[name].penalty(step)
+
+
+@pytest.mark.parametrize("name", PENALISED)
+def test_the_penalty_does_not_depend_on_the_size_of_the_batch(name, same_signs):
+    model, data = toys.small_net(), toys.shortcut(6, seed=0)
+    whole = penalty_of(name, model, data, [0, 1, 2, 3, 4, 5])
+    one_by_one = [penalty_of(name, model, data, [n]) for n in range(6)]
+    torch.testing.assert_close(whole, torch.stack(one_by_one).mean())
+    torch.testing.assert_close(whole, penalty_of(name, model, data, [5, 4, 3, 2, 1, 0] * 3))
+
+
+@pytest.mark.parametrize("name", TEACHING)
+def test_images_that_are_not_annotated_do_not_count(name, same_signs):
+    """Neither in number nor by what is in them."""
+    model, data = toys.small_net(), toys.shortcut(6, seed=0)
+    alone = penalty_of(name, model, data, [0, 1])
+    marked = {f.name: getattr(data.annotations, f.name).clone() for f in fields(Annotations)}
+    for mask in ("object_mask", "decoy_mask", "decoy_pixels"):
+        marked[mask][2:] = False
+    marked["distance"][2:] = math.nan
+    for images in (data.images, torch.cat((data.images[:2], data.images[2:].flip(2)))):
+        unmarked = TrainingSet(images.clone(), data.labels, Annotations(**marked))
+        torch.testing.assert_close(penalty_of(name, model, unmarked, list(range(6))), alone)
+        nothing = penalty_of(name, model, unmarked, [2, 3, 4, 5])
+        assert nothing == 0 and nothing.requires_grad
 
 
 TOUCHED_BY = {
@@ -128,3 +215,104 @@ def test_a_method_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         METHODS["erm"].ce_weight = 2.0
     assert Method("mine", "Mine", "A new one.", "me").penalty is None
+
+
+def test_the_influence_gradient_by_hand():
+    """For ``z = (w x, 0)``, label 0: ``CE = log(1 + e^(-w x))``, ``dCE/dw = -x s(-w x)``.
+
+    Its derivative by ``x`` at ``w = 1, x = 2``: ``-s(-2) + 2 s(-2) s(2)``.
+    """
+    model = nn.Linear(1, 1, bias=False).double()
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    images = torch.full((3, 1, 1, 1), 2.0, dtype=torch.float64, requires_grad=True)
+    score = model(images.flatten(1))
+    logits = torch.cat((score, torch.zeros_like(score)), 1)
+    empty = torch.zeros(3, 1, 1, dtype=torch.bool)
+    marked, labels = toys.annotations(empty, empty, empty), torch.zeros(3, dtype=torch.int64)
+    step = Step(images, labels, images, logits, marked, toys.seeded(), model)
+    low, high = 1 / (1 + math.exp(2)), 1 / (1 + math.exp(-2))
+    expected = torch.full((3, 1, 1, 1), -low + 2 * low * high, dtype=torch.float64)
+    torch.testing.assert_close(influence_gradient(step), expected)
+
+
+# ---------------------------------------------------------------- counterexamples
+
+
+def test_a_counterexample_is_its_image_with_noise_for_a_decoy():
+    data = toys.shortcut(6, seed=0)
+    data.annotations.decoy_pixels[[1, 4]] = False  # not annotated: no copy
+    copied = [0, 2, 3, 5]
+    before = Batch(data.images, data.labels, data.annotations)
+    images, labels, marked = counterexamples(before, toys.seeded(1))
+    assert torch.equal(images[:6], data.images)
+    assert labels.tolist() == [*data.labels.tolist(), *data.labels[copied].tolist()]
+    for name in (f.name for f in fields(Annotations)):
+        whole = getattr(data.annotations, name)
+        expected = torch.cat((whole, whole[copied]))
+        assert torch.equal(getattr(marked, name), expected), name
+    inside = data.annotations.decoy_pixels[copied][:, None]
+    assert torch.equal(images[6:][~inside], data.images[copied][~inside])
+    noise = images[6:][inside]
+    assert (noise >= 0).all() and (noise < 1).all() and len(noise.unique()) == len(noise)
+    again = [counterexamples(before, toys.seeded(seed)).images for seed in (1, 2)]
+    assert torch.equal(images, again[0]) and not torch.equal(images, again[1])
+
+
+def test_a_step_on_counterexamples_is_that_of_the_images_and_their_copies():
+    model, data = toys.small_net(), toys.shortcut(6, seed=0)
+    index = torch.tensor([3, 0])
+    step = forward(model, data, index, METHODS["ce_augment"], "features", toys.seeded(2))
+    assert torch.equal(step.images[:2], data.images[index])
+    assert step.labels.tolist() == data.labels[index].tolist() * 2
+    torch.testing.assert_close(step.logits, model(step.images))
+    assert not torch.equal(step.images[:2], step.images[2:])
+
+
+# ---------------------------------------------------------------- the registry
+
+
+def test_each_method_of_params_has_its_default_weights_among_the_candidates():
+    """Of every method, in the grid or not, so that any can be put into it."""
+    study = config.load(ROOT)
+    for task in study.setup:
+        candidates = study.setup[task]["weights"]
+        assert set(candidates) == set(METHODS)
+        for name, method in METHODS.items():
+            assert method.weight_for(task) in candidates[name], (task, name)
+            assert set(method.weights) <= set(study.setup)
+
+
+def test_a_new_file_is_a_new_method(tmp_path, monkeypatch):
+    """Nothing else has to be edited; what is not asked for is not imported."""
+    folder = tmp_path / "own_methods"
+    folder.mkdir()
+    entry = "from xblcore.methods.base import Method\nMETHOD = Method({!r}, 'Mine', 'New.', 'me')\n"
+    texts = {
+        "__init__": "", "base": "", "_shared": "", "mine": entry.format("mine"),
+        "erm": "raise RuntimeError('imported')", "other": entry.format("mine"), "empty": "",
+    }  # fmt: skip
+    for name, text in texts.items():
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = Registry("own_methods", folder)
+    assert list(registry) == ["erm", "empty", "mine", "other"] and len(registry) == 4
+    assert registry["mine"].label == "Mine" and "erm" in registry and "base" not in registry
+    with pytest.raises(KeyError, match="base"):
+        registry["base"]
+    with pytest.raises(ValueError, match="own_methods.other must have METHOD, a Method of the name "
+                                         "'other', got 'mine'"):  # fmt: skip
+        registry["other"]
+    with pytest.raises(ValueError, match="own_methods.empty must have METHOD, .* got None"):
+        registry["empty"]
+
+
+def test_a_method_is_imported_when_it_is_first_asked_for():
+    script = (
+        "import sys; from xblcore.methods import METHODS, get; list(METHODS); get('rrr');"
+        "print(*(m for m in METHODS if f'xblcore.methods.{m}' in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["rrr"]

@@ -36,9 +36,7 @@ def xbl_d(
     """
     check_cam(cam, distance, "distance")
     annotated = ~distance.isnan().flatten(1).any(1)
-    distance = torch.where(annotated[:, None, None], distance, 0.0)
-    weighted = share(cam) if normalise else cam
-    return reduce((weighted * distance).sum((1, 2)), annotated, reduction)
+    return _weighed(cam, distance, annotated, normalise, reduction)
 
 
 def xbl_d_gated(
@@ -70,9 +68,15 @@ def xbl_d_gated(
     >>> xbl_d_gated(cam, distance, torch.tensor([[[False, False, True]]]))
     tensor(0.1250)
     """
+    check_cam(cam, distance, "distance")
     check_annotation(decoy_mask, "decoy_mask", cam.shape)
-    outside = torch.where(distance.isnan(), distance, 0.0)  # a distance not known stays unknown
-    gated = torch.where(decoy_mask, distance, outside)
-    each = xbl_d(cam, gated, normalise=normalise, reduction="none")
     annotated = non_empty(decoy_mask) & ~distance.isnan().flatten(1).any(1)
-    return reduce(each, annotated, reduction)
+    return _weighed(cam, distance * decoy_mask, annotated, normalise, reduction)
+
+
+def _weighed(
+    cam: Tensor, distance: Tensor, annotated: Tensor, normalise: bool, reduction: Reduction
+) -> Tensor:
+    distance = torch.where(annotated[:, None, None], distance, 0.0)
+    weighted = share(cam) if normalise else cam
+    return reduce((weighted * distance).sum((1, 2)), annotated, reduction)

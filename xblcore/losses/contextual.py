@@ -35,6 +35,14 @@ class Parts(NamedTuple):
         return self.relevant + self.irrelevant
 
 
+class NoRuleError(ValueError):
+    """A layer of a kind that :func:`propagate` does not know."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__(type(layer).__name__)
+        self.layer = layer
+
+
 def cdep(
     relevant: Tensor, irrelevant: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean"
 ) -> Tensor:
@@ -95,7 +103,15 @@ def decompose(model: nn.Module, images: Tensor, mask: Tensor) -> Parts:
     """
     check_annotation(mask, "mask", images.shape[:1] + images.shape[2:])
     marked = mask[:, None]
-    return propagate(model, Parts(images * marked, images * ~marked))
+    try:
+        return propagate(model, Parts(images * marked, images * ~marked))
+    except NoRuleError as error:
+        names = [name for name, layer in model.named_modules() if layer is error.layer]
+        raise ValueError(
+            f"layer must have a rule of contextual decomposition, got {error} as {names[0]!r}; build "
+            "the model of convolution, linear, ReLU, max and average pooling, batch norm and "
+            "flatten, or register a rule with xblcore.losses.contextual.propagate.register"
+        ) from None
 
 
 @singledispatch
@@ -103,29 +119,21 @@ def propagate(layer: nn.Module, parts: Parts) -> Parts:
     """Both parts behind a layer; ``propagate.register(MyLayer)`` adds a rule of your own.
 
     Raises:
-        ValueError: there is no rule for such a layer.
+        NoRuleError: there is none for such a layer.
     """
-    raise ValueError(
-        f"layer must have a rule of contextual decomposition, got {type(layer).__name__}; build "
-        "the model of convolution, linear, ReLU, max and average pooling, batch norm and flatten, "
-        "or register a rule with xblcore.losses.contextual.propagate.register"
-    )
+    raise NoRuleError(layer)
 
 
 @propagate.register
 def _in_turn(layer: nn.Sequential, parts: Parts) -> Parts:
-    for name, inner in layer.named_children():
-        try:
-            parts = propagate(inner, parts)
-        except ValueError as error:
-            error.add_note(f"in the layer {name!r} of {type(layer).__name__}")
-            raise
+    for inner in layer:
+        parts = propagate(inner, parts)
     return parts
 
 
 @propagate.register
 def _trunk_and_head(layer: SplitNet, parts: Parts) -> Parts:
-    return _in_turn(nn.Sequential(layer.features, layer.head), parts)
+    return propagate(layer.head, propagate(layer.features, parts))
 
 
 @propagate.register(nn.Flatten)
@@ -147,7 +155,10 @@ def _linear(layer: nn.Linear, parts: Parts) -> Parts:
 @propagate.register
 def _convolution(layer: nn.Conv2d, parts: Parts) -> Parts:
     if layer.padding_mode != "zeros":
-        raise ValueError(f"padding_mode must be 'zeros', got {layer.padding_mode!r}")
+        raise ValueError(
+            "padding_mode must be 'zeros' in a convolution to be decomposed, got "
+            f"{layer.padding_mode!r}"
+        )
 
     def mapped(part: Tensor) -> Tensor:
         return functional.conv2d(

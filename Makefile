@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help setup data reproduce verify expected test browser-test lab lock clean
+.PHONY: help setup data reproduce verify expected test browser-test lab explore explore-light lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -49,13 +49,34 @@ browser-test: setup ## tests that drive JupyterLab in a browser; needs Chromium
 lab: setup ## open JupyterLab at the start page
 	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/start.ipynb
 
-lock: setup ## renew requirements.lock from pyproject.toml
+# The page is for this machine alone: on loopback, behind a token that the address in the log has.
+VOILA := notebooks/explore.ipynb --Voila.ip=127.0.0.1 --Voila.auto_token=True \
+	--MappingKernelManager.cull_interval=60 --MappingKernelManager.cull_idle_timeout=600
+
+explore: setup ## open the explorer as a page
+	$(VENV)/bin/voila $(VOILA)
+
+LIGHT := .venv-explore
+
+explore-light: $(LIGHT)/.ready ## the same from an environment of its own without PyTorch
+	$(LIGHT)/bin/voila $(VOILA)
+
+$(LIGHT)/.ready: requirements-explore.txt pyproject.toml
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/python -m pip install --quiet --requirement requirements-explore.txt
+	$(LIGHT)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: setup ## renew requirements.lock and requirements-explore.txt from pyproject.toml
 	$(RUN) -m pip install --quiet uv
 	printf 'torch==2.13.0\ntorchvision==0.28.0\n' \
 	| $(RUN) -m uv pip compile pyproject.toml --universal --all-extras --python-version 3.11 \
 		--constraint - --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet \
 	| grep -vE '^(nvidia-|cuda-|triton)' > requirements.lock.new
 	mv requirements.lock.new requirements.lock
+	$(RUN) -m uv pip compile --group explore --universal --python-version 3.11 \
+		--constraint requirements.lock --no-header --no-annotate --no-emit-index-url \
+		--no-emit-find-links --quiet > requirements-explore.txt
 
 clean: ## remove what was built; data/raw and results stay
 	rm -rf build data/decoy .pytest_cache .mypy_cache .ruff_cache

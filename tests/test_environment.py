@@ -43,6 +43,28 @@ def test_the_lock_is_portable():
     assert "torch==2.13.0" in text.splitlines()
 
 
+LIGHT = [
+    Requirement(line)
+    for line in (ROOT / "requirements-explore.txt").read_text(encoding="utf-8").splitlines()
+]
+
+
+def test_the_light_environment_is_a_part_of_the_whole_one_without_pytorch():
+    """Enough for the explorer on the committed results, at the versions of the lock."""
+    pinned = {f"{pin.name}{pin.specifier}" for pin in LOCK}
+    assert {f"{pin.name}{pin.specifier}" for pin in LIGHT} <= pinned
+    assert not {"torch", "torchvision", "captum", "dvc"} & {pin.name for pin in LIGHT}
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for wanted in map(Requirement, tomllib.loads(text)["dependency-groups"]["explore"]):
+        pins = [
+            pin for pin in LIGHT if canonicalize_name(pin.name) == canonicalize_name(wanted.name)
+        ]
+        assert pins, f"{wanted.name} is not in requirements-explore.txt; run: make lock"
+        for pin in pins:
+            (version,) = pin.specifier
+            assert version.version in wanted.specifier
+
+
 def test_conda_uses_the_lock_and_a_python_that_the_project_admits():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     (pip,) = [part for part in environment["dependencies"] if isinstance(part, dict)]

@@ -30,6 +30,7 @@ ROOMS: dict[str, set[str] | None] = {
     "evaluate": {"capture", "explainers", "metrics"},
     "expected": {"config", "project", "results", "tolerance"},
     "explainers": {"cam", "capture"},
+    "explorer": ANY,
     "gradients": {"methods", "train"},
     "imports": set(),
     "informativeness": {"results", "stats"},

@@ -125,6 +125,15 @@ def server(project) -> Iterator[Server]:
     yield from serve(project, command, probe="api/status")
 
 
+@pytest.fixture(scope="module")
+def voila(project) -> Iterator[Server]:
+    """Notebooks as pages, as ``make explore`` serves one."""
+    command = [
+        "voila", "--no-browser", "--Voila.ip=127.0.0.1", "--Voila.auto_token=True", str(project),
+    ]  # fmt: skip
+    yield from serve(project, command, probe="")
+
+
 @pytest.fixture(scope="session")
 def browser():
     found = next(filter(None, map(shutil.which, BROWSERS)), None)

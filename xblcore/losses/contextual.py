@@ -108,8 +108,8 @@ def decompose(model: nn.Module, images: Tensor, mask: Tensor) -> Parts:
     except NoRuleError as error:
         names = [name for name, layer in model.named_modules() if layer is error.layer]
         raise ValueError(
-            f"layer must have a rule of contextual decomposition, got {error} as {names[0]!r}; build "
-            "the model of convolution, linear, ReLU, max and average pooling, batch norm and "
+            f"layer must have a rule of contextual decomposition, got {error} as {names[0]!r}; "
+            "build the model of convolution, linear, ReLU, max and average pooling, batch norm and "
             "flatten, or register a rule with xblcore.losses.contextual.propagate.register"
         ) from None
 

@@ -1,0 +1,111 @@
+"""The gallery's file: what is written is read, and what is damaged is refused with a remedy."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import toy_task
+
+from xblcore.explorer import gallery
+from xblcore.explorer.gallery import Gallery
+
+TASK = toy_task.TASK
+REMEDY = f"run: python -m xblcore.pipeline.gallery {TASK}"
+
+
+@pytest.fixture
+def copied(made, bare):
+    """A project that has nothing but a gallery, to be damaged."""
+    path = gallery.path_of(TASK, root=bare)
+    path.parent.mkdir(parents=True)
+    shutil.copy(gallery.path_of(TASK, root=made), path)
+    return bare, path
+
+
+def test_what_is_saved_is_loaded_and_the_same_gallery_is_the_same_bytes(made, tmp_path):
+    path = gallery.path_of(TASK, root=made)
+    found = gallery.load(TASK, root=made)
+    gallery.save(found, tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+    assert found.about.methods == toy_task.PARAMS["methods"]
+    assert found.about.weights == [0.0, 1.0, 2.0] and found.about.seeds == [0, 1]
+    part = found.shown["test_decoy"]
+    assert part.cams.shape == (3, 3, 2, 15, *toy_task.GRID)  # explainers, methods, seeds, images
+    alive = part.cams.reshape(-1, 16).any(1)
+    assert alive.any() and set(part.cams.reshape(-1, 16)[alive].max(1)) == {255}
+
+
+def test_undefined_stays_undefined_and_numbers_keep_four_digits(tmp_path, made):
+    found = gallery.load(TASK, root=made)
+    part = found.shown["test_decoy"]
+    values = np.linspace(0, 1, part.metrics.size, dtype=np.float32).reshape(part.metrics.shape)
+    values[..., 0] = np.nan
+    shown = {**found.shown, "test_decoy": dataclasses.replace(part, metrics=values)}
+    path = gallery.path_of(TASK, root=tmp_path)
+    gallery.save(Gallery(found.about, shown), path)
+    again = gallery.load(TASK, root=tmp_path).shown["test_decoy"].metrics
+    np.testing.assert_allclose(again, values, atol=1e-5)
+
+
+def test_a_number_outside_its_range_is_not_saved(tmp_path, made):
+    found = gallery.load(TASK, root=made)
+    part = found.shown["test_decoy"]
+    wrong = dataclasses.replace(part, metrics=part.metrics + 2)
+    with pytest.raises(ValueError, match=r"values must be in \[0, 1\], got 2"):
+        gallery.save(Gallery(found.about, {**found.shown, "test_decoy": wrong}), tmp_path / "a.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_none_there(bare):
+    with pytest.raises(
+        FileNotFoundError, match=f"no gallery of {TASK} yet .*; run: make reproduce"
+    ):
+        gallery.load(TASK, root=bare)
+
+
+def rewritten(path, **changes):
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays |= changes
+    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-200]), "got: "),
+        (lambda path: path.write_text("not a file of NumPy"), "got: "),
+        (lambda path: rewritten(path, about=None), "got: none with 'about'"),
+        (lambda path: rewritten(path, about=np.array([{}], object)), "allow_pickle=False"),
+        (lambda path: rewritten(path, about=np.frombuffer(b"{}", np.uint8)), "must have the key"),
+        (
+            lambda path: rewritten(path, **{"test_clean/predicted": np.zeros((1, 2), np.uint8)}),
+            "predicted of test_clean must have shape",
+        ),
+        (
+            lambda path: rewritten(
+                path, **{"test_decoy/predicted": np.full((3, 3, 2, 15), 7, np.uint8)}
+            ),
+            "classes of test_decoy must fit the predictions",
+        ),
+    ],
+    ids=["cut off", "text", "no head", "pickled", "empty head", "shape", "class"],
+)
+def test_a_damaged_file_is_refused_and_the_remedy_named(copied, damage, told):
+    root, path = copied
+    damage(path)
+    with pytest.raises(ValueError, match="must be a gallery of") as caught:
+        gallery.load(TASK, root=root)
+    assert told in str(caught.value) and str(caught.value).endswith(REMEDY)
+
+
+@pytest.mark.parametrize(("field", "value"), [("task", "decoy_coco"), ("format", 99)])
+def test_another_task_or_format_is_refused(copied, field, value):
+    root, path = copied
+    found = gallery.load(TASK, root=root)
+    gallery.save(Gallery(dataclasses.replace(found.about, **{field: value}), found.shown), path)
+    with pytest.raises(ValueError, match=f"got: one of .*{value}.*{REMEDY}"):
+        gallery.load(TASK, root=root)

@@ -1,0 +1,1 @@
+"""Explore the results: images, masks, CAMs of two methods, metrics, and every run as a dot."""

@@ -53,13 +53,17 @@ RC: dict[Any, Any] = {
 }
 
 
+Marker = str | tuple[int, Literal[0, 1, 2], int]
+"""A marker of matplotlib: its name, or number of points, kind and degrees."""
+
+
 @dataclass(frozen=True)
 class MethodStyle:
     """How a method appears in every figure and table."""
 
     label: str
     colour: str
-    marker: str | tuple[int, Literal[0, 1, 2], int]  # a name, or points, kind and degrees
+    marker: Marker
 
     @property
     def size(self) -> float:

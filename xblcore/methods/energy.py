@@ -24,6 +24,6 @@ METHOD = Method(
     source="Rao et al. 2023",
     penalty=penalty,
     needs=frozenset({"object_mask", "cam"}),
-    default_weight=10.0,
-    weights={"decoy_fashion_mnist": 10.0, "decoy_cifar10": 1.0, "decoy_coco": 10.0},
+    default_weight=100.0,
+    weights={"decoy_fashion_mnist": 100.0, "decoy_cifar10": 100.0, "decoy_coco": 100.0},
 )

@@ -24,6 +24,6 @@ METHOD = Method(
     source="Rao et al. 2023, after Shen et al. 2021",
     penalty=penalty,
     needs=frozenset({"object_mask", "cam"}),
-    default_weight=1.0,
-    weights={"decoy_fashion_mnist": 1.0, "decoy_cifar10": 1.0, "decoy_coco": 1.0},
+    default_weight=0.1,
+    weights={"decoy_fashion_mnist": 0.1, "decoy_cifar10": 0.1, "decoy_coco": 0.1},
 )

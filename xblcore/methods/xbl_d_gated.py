@@ -22,6 +22,6 @@ METHOD = Method(
     source="Hagos et al. 2023, arXiv 2309.05548",
     penalty=penalty,
     needs=frozenset({"object_mask", "decoy_mask", "cam"}),
-    default_weight=30.0,
-    weights={"decoy_fashion_mnist": 300.0, "decoy_cifar10": 3.0, "decoy_coco": 100.0},
+    default_weight=100.0,
+    weights={"decoy_fashion_mnist": 1000.0, "decoy_cifar10": 10.0, "decoy_coco": 10000.0},
 )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,45 +13,13 @@ import toys
 from torch import nn
 from torch.func import functional_call
 
-from xblcore import config, methods
 from xblcore.cam import capture
-from xblcore.methods import METHODS, Annotations, Method, Registry, Step
-from xblcore.methods.base import Batch
-from xblcore.methods.ce_augment import counterexamples
+from xblcore.methods import METHODS, Annotations, Step
 from xblcore.methods.rbr import influence_gradient
 from xblcore.train import TrainingSet, forward
 
 ROOT = Path(__file__).parents[1]
 PENALISED = [name for name, method in METHODS.items() if method.penalty]
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_every_entry_is_complete(name):
-    method = METHODS[name]
-    assert method.name == name and name == name.lower() and " " not in name
-    assert method.label and method.source
-    assert method.summary.endswith(".") and "\n" not in method.summary
-    assert method.ce_weight > 0
-    assert (method.default_weight > 0) == (method.penalty is not None)
-    assert bool(method.needs) == bool(method.penalty or method.augment)
-
-
-def test_no_two_methods_look_alike():
-    for field in ("label", "summary"):
-        values = [getattr(method, field) for method in METHODS.values()]
-        assert len(set(values)) == len(values), field
-
-
-def test_the_study_of_the_first_task_is_there():
-    """Issue 2; the oracle alone learns from other images."""
-    names = {"erm", "oracle", "rrr", "rrr_g", "xbl_d", "xbl_d_grad_cam", "xbl_d_released"}
-    assert names <= set(METHODS)
-    assert [n for n, m in METHODS.items() if m.train_split == "train_clean"] == ["oracle"]
-
-
-def test_an_unknown_method():
-    with pytest.raises(ValueError, match="method must be one of erm, oracle, cdep, .*got 'xbld'"):
-        methods.get("xbld")
 
 
 def step_of(model: nn.Module, *, replaced: dict[str, torch.Tensor] | None = None) -> Step:
@@ -211,12 +177,6 @@ def test_annotations_are_taken_together():
         assert torch.equal(part, whole[index]), field.name
 
 
-def test_a_method_is_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        METHODS["erm"].ce_weight = 2.0
-    assert Method("mine", "Mine", "A new one.", "me").penalty is None
-
-
 def test_the_influence_gradient_by_hand():
     """For ``z = (w x, 0)``, label 0: ``CE = log(1 + e^(-w x))``, ``dCE/dw = -x s(-w x)``.
 
@@ -234,85 +194,3 @@ def test_the_influence_gradient_by_hand():
     low, high = 1 / (1 + math.exp(2)), 1 / (1 + math.exp(-2))
     expected = torch.full((3, 1, 1, 1), -low + 2 * low * high, dtype=torch.float64)
     torch.testing.assert_close(influence_gradient(step), expected)
-
-
-# ---------------------------------------------------------------- counterexamples
-
-
-def test_a_counterexample_is_its_image_with_noise_for_a_decoy():
-    data = toys.shortcut(6, seed=0)
-    data.annotations.decoy_pixels[[1, 4]] = False  # not annotated: no copy
-    copied = [0, 2, 3, 5]
-    before = Batch(data.images, data.labels, data.annotations)
-    images, labels, marked = counterexamples(before, toys.seeded(1))
-    assert torch.equal(images[:6], data.images)
-    assert labels.tolist() == [*data.labels.tolist(), *data.labels[copied].tolist()]
-    for name in (f.name for f in fields(Annotations)):
-        whole = getattr(data.annotations, name)
-        expected = torch.cat((whole, whole[copied]))
-        assert torch.equal(getattr(marked, name), expected), name
-    inside = data.annotations.decoy_pixels[copied][:, None]
-    assert torch.equal(images[6:][~inside], data.images[copied][~inside])
-    noise = images[6:][inside]
-    assert (noise >= 0).all() and (noise < 1).all() and len(noise.unique()) == len(noise)
-    again = [counterexamples(before, toys.seeded(seed)).images for seed in (1, 2)]
-    assert torch.equal(images, again[0]) and not torch.equal(images, again[1])
-
-
-def test_a_step_on_counterexamples_is_that_of_the_images_and_their_copies():
-    model, data = toys.small_net(), toys.shortcut(6, seed=0)
-    index = torch.tensor([3, 0])
-    step = forward(model, data, index, METHODS["ce_augment"], "features", toys.seeded(2))
-    assert torch.equal(step.images[:2], data.images[index])
-    assert step.labels.tolist() == data.labels[index].tolist() * 2
-    torch.testing.assert_close(step.logits, model(step.images))
-    assert not torch.equal(step.images[:2], step.images[2:])
-
-
-# ---------------------------------------------------------------- the registry
-
-
-def test_each_method_of_params_has_its_default_weights_among_the_candidates():
-    """Of every method, in the grid or not, so that any can be put into it."""
-    study = config.load(ROOT)
-    for task in study.setup:
-        candidates = study.setup[task]["weights"]
-        assert set(candidates) == set(METHODS)
-        for name, method in METHODS.items():
-            assert method.weight_for(task) in candidates[name], (task, name)
-            assert set(method.weights) <= set(study.setup)
-
-
-def test_a_new_file_is_a_new_method(tmp_path, monkeypatch):
-    """Nothing else has to be edited; what is not asked for is not imported."""
-    folder = tmp_path / "own_methods"
-    folder.mkdir()
-    entry = "from xblcore.methods.base import Method\nMETHOD = Method({!r}, 'Mine', 'New.', 'me')\n"
-    texts = {
-        "__init__": "", "base": "", "_shared": "", "mine": entry.format("mine"),
-        "erm": "raise RuntimeError('imported')", "other": entry.format("mine"), "empty": "",
-    }  # fmt: skip
-    for name, text in texts.items():
-        (folder / f"{name}.py").write_text(text, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    registry = Registry("own_methods", folder)
-    assert list(registry) == ["erm", "empty", "mine", "other"] and len(registry) == 4
-    assert registry["mine"].label == "Mine" and "erm" in registry and "base" not in registry
-    with pytest.raises(KeyError, match="base"):
-        registry["base"]
-    with pytest.raises(ValueError, match="own_methods.other must have METHOD, a Method of the name "
-                                         "'other', got 'mine'"):  # fmt: skip
-        registry["other"]
-    with pytest.raises(ValueError, match="own_methods.empty must have METHOD, .* got None"):
-        registry["empty"]
-
-
-def test_a_method_is_imported_when_it_is_first_asked_for():
-    script = (
-        "import sys; from xblcore.methods import METHODS, get; list(METHODS); get('rrr');"
-        "print(*(m for m in METHODS if f'xblcore.methods.{m}' in sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["rrr"]

@@ -19,12 +19,14 @@ def influence_gradient(step: Step) -> Tensor:
     """``d/dx sum_theta dCE/dtheta``, ``(N, C, H, W)``, differentiable.
 
     The cross-entropy is summed over the batch, so that an image's value is its own and does not
-    depend on the batch's size. Twice differentiated, it is differentiated once more in training: on
-    top of a step of RRR that costs two more passes through the network and back.
+    depend on the batch's size. A second-order term, differentiated once more in training: a step
+    costs about three times that of RRR, nine times that of plain cross-entropy.
     """
     parameters = [weight for weight in step.model.parameters() if weight.requires_grad]
     cross_entropy = functional.cross_entropy(step.logits, step.labels, reduction="sum")
-    by_weight = torch.autograd.grad(cross_entropy, parameters, create_graph=True)
+    by_weight = torch.autograd.grad(
+        cross_entropy, parameters, create_graph=True, materialize_grads=True
+    )
     influence = torch.stack([gradient.sum() for gradient in by_weight]).sum()
     (gradient,) = torch.autograd.grad(influence, step.images, create_graph=True)
     return gradient

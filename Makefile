@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help setup data reproduce verify expected test browser-test lab explore explore-light lock clean
+.PHONY: help setup data reproduce verify expected test browser-test lab workshop explore explore-light lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -35,12 +35,14 @@ expected: setup ## renew results/expected.json from your results, and from a smo
 	$(RUN) -m xblcore.pipeline.expected --smoke
 
 # The tests need Fashion-MNIST alone; the originals of the other tasks are large.
-test: setup ## tests, doctests, linter and types
+test: setup ## tests, doctests, notebooks, linter and types
 	$(RUN) -m xblcore.pipeline.fetch --task decoy_fashion_mnist
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile --nbval-lax \
+		notebooks/workshop notebooks/your_own_data.ipynb notebooks/explore.ipynb notebooks/start.ipynb
 
 browser-test: setup ## tests that drive JupyterLab in a browser; needs Chromium
 	$(RUN) -m xblcore.pipeline.fetch --task decoy_fashion_mnist
@@ -48,6 +50,9 @@ browser-test: setup ## tests that drive JupyterLab in a browser; needs Chromium
 
 lab: setup ## open JupyterLab at the start page
 	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/start.ipynb
+
+workshop: setup ## the workshop's notebooks without solutions, to build/workshop
+	$(RUN) -m xblcore.pipeline.learners build/workshop
 
 # The page is for this machine alone: on loopback, behind a token that the address in the log has.
 VOILA := notebooks/explore.ipynb --Voila.ip=127.0.0.1 --Voila.auto_token=True \

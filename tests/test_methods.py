@@ -1,11 +1,10 @@
-"""The registry: every entry complete, every penalty reaches the weights, but the released one."""
+"""Penalties: they reach every weight, count annotated images alone, and touch what they say."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +17,6 @@ from xblcore.methods import METHODS, Annotations, Step
 from xblcore.methods.rbr import influence_gradient
 from xblcore.train import TrainingSet, forward
 
-ROOT = Path(__file__).parents[1]
 PENALISED = [name for name, method in METHODS.items() if method.penalty]
 
 

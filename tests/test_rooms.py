@@ -55,6 +55,7 @@ ROOMS: dict[str, set[str] | None] = {
     "train": {"cam", "capture", "methods", "metrics"},
     "verify": {"expected"},
     "widgets": ANY,
+    "workshop": ANY,
 }
 WITHOUT_TORCH = (
     "claims", "config", "datasets", "decoys", "distance", "expected", "imports", "informativeness",

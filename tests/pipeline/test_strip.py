@@ -69,6 +69,36 @@ def test_what_the_author_wrote_stays() -> None:
     assert all(not cell.outputs for cell in stripped.cells[1:])
 
 
+def test_a_checked_cell_keeps_what_it_printed_in_one_piece() -> None:
+    notebook = saved(written())
+    cell = notebook.cells[2]
+    cell.metadata["tags"] = [strip.CHECKED]
+    cell.outputs = [
+        nbformat.v4.new_output("stream", name="stdout", text="1\n"),
+        nbformat.v4.new_output("stream", name="stderr", text="a warning of this machine\n"),
+        nbformat.v4.new_output("stream", name="stdout", text="2\n"),
+        nbformat.v4.new_output("execute_result", {"text/plain": "3"}, execution_count=7),
+    ]
+    stripped = strip.strip(notebook)
+    nbformat.validate(stripped)
+    kept = stripped.cells[2]
+    assert [(output.name, output.text) for output in kept.outputs] == [("stdout", "1\n2\n")]
+    assert kept.execution_count == 1  # whatever it was; nbval wants one
+    assert strip.dumps(strip.strip(stripped)) == strip.dumps(stripped)
+    assert not stripped.cells[1].outputs
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_a_solution_is_folded_however_it_was_left(hidden: bool) -> None:
+    notebook = saved(written())
+    for cell in notebook.cells[1:]:
+        cell.metadata["jupyter"] = {"source_hidden": hidden, "outputs_hidden": False}
+    notebook.cells[2].metadata["tags"] = [strip.FOLDED]
+    stripped = strip.strip(notebook)
+    assert "jupyter" not in stripped.cells[1].metadata
+    assert stripped.cells[2].metadata["jupyter"] == {"source_hidden": True}
+
+
 def test_the_argument_is_left_alone() -> None:
     notebook = saved(written())
     before = copy.deepcopy(notebook)

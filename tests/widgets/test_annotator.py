@@ -95,10 +95,12 @@ def test_the_cam_of_any_model_is_laid_over(widget):
 
 def test_the_front_end_speaks_the_language_of_python():
     """Traits that the script reads exist; layers, tools and messages are those that are known."""
-    script = (module.HERE / "annotator.js").read_text(encoding="utf-8")
-    traits = set(re.findall(r'get\("(\w+)"\)', script))
+    script = Annotator._esm
+    traits = set(re.findall(r'\bget\("(\w+)"\)', script))
     assert traits and traits <= set(Annotator.class_traits())
-    assert set(re.findall(r"do: \"(\w+)\"", script)) == {"stroke", "undo", "redo", "clear", "go"}
+    assert set(re.findall(r"do: \"(\w+)\"", script)) == {
+        "stroke", "undo", "redo", "clear", "go", "export",
+    }  # fmt: skip
     for name in (*LAYERS, *TOOLS):
         assert re.search(rf"\b{name}: ", script)
     assert "http" not in script, "no content delivery network"
@@ -118,10 +120,29 @@ def test_text_and_controls_can_be_told_from_their_ground():
 
     sheet = (module.HERE / "annotator.css").read_text(encoding="utf-8")
     for colour, ground, least in (
-        ("#111111", "#ffffff", 4.5), ("#595959", "#ffffff", 4.5), ("#0072b2", "#ffffff", 3),
+        ("#111111", "#ffffff", 4.5), ("#595959", "#ffffff", 4.5), ("#0072b2", "#ffffff", 4.5),
         ("#6b6b6b", "#ffffff", 3),
     ):  # fmt: skip
         assert colour in sheet and contrast(colour, ground) >= least
+
+
+def test_the_brush_is_as_large_on_the_screen_on_every_image(tmp_path):
+    sizes = {"a.png": (32, 32), "b.png": (320, 640)}
+    folder = write_images(tmp_path, {n: np.zeros((*s, 3), np.uint8) for n, s in sizes.items()})
+    widget = Annotator(folder)
+    assert widget.radius == 2
+    receive(widget, {"do": "go", "to": 1, "number": 1})
+    assert widget.radius == 20
+    widget.show_image("a.png")
+    assert widget.facts["name"] == "a.png" and widget.radius == 2
+
+
+def test_masks_go_out_and_come_in(images, widget):
+    receive(widget, STROKE)
+    folder = widget.export_masks()
+    receive(widget, {"do": "clear", "image": "a.png", "layer": "wrong", "number": 2})
+    assert widget.import_masks(folder) == 2 and widget.store.mask("a.png", "wrong").sum() == 13
+    assert np.asarray(Image.open(io.BytesIO(widget.wrong_mask))).any()
 
 
 def test_a_large_picture_gets_a_brush_to_match(tmp_path):

@@ -13,9 +13,10 @@ from torch import nn
 
 from xblcore import evaluate, methods, metrics, models
 from xblcore.train import TrainConfig, TrainingSet, fit, forward
+from xblcore.widgets.explained import spatial_layer
 from xblcore.widgets.folder import write_images
 from xblcore.widgets.marked import MarkedImages, complement
-from xblcore.widgets.refining import refine, repeated, spatial_layer
+from xblcore.widgets.refining import refine, repeated
 from xblcore.widgets.simulated import masks_of, simulate
 from xblcore.widgets.store import AnnotationStore
 from xblcore.widgets.strokes import Stroke

@@ -77,7 +77,7 @@ def test_a_person_goes_on_where_she_left_off(images, session):
     ("message", "error"),
     [
         (None, "message must be a mapping, got NoneType"),
-        ({"do": "sing"}, "do must be stroke, undo, redo, clear or go, got 'sing'"),
+        ({"do": "sing"}, "do must be stroke, undo, redo, clear, go or export, got 'sing'"),
         ({"do": "go", "to": 3}, r"to must be a position in [0, 2], got 3"),
         ({"do": "go", "to": True}, r"to must be a position in [0, 2], got True"),
         ({"do": "undo", "image": "../a.png"}, "image must be one of the 3 in the folder"),
@@ -153,3 +153,67 @@ def test_every_name_of_the_package_is_found_also_after_its_modules():
         assert callable(getattr(xblcore.widgets, name))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = xblcore.widgets.nothing
+
+
+def test_a_stroke_that_is_sent_again_is_drawn_once(images, session):
+    """As a page does that was reloaded before it had the answer."""
+    assert session.handle(STROKE) and session.handle(STROKE)
+    session.handle({"do": "undo", "image": "a.png"})
+    assert AnnotationStore(images).marked == ()
+
+
+def test_a_few_images_are_of_all_classes(tmp_path):
+    names = ("cat/1.png", "cat/2.png", "cat/3.png", "dog/1.png", "elk/1.png", "elk/2.png")
+    folder = write_images(tmp_path, {name: np.zeros((2, 2, 3), np.uint8) for name in names})
+    session = Session(AnnotationStore(folder))
+    assert session.order == (
+        "cat/1.png", "dog/1.png", "elk/1.png", "cat/2.png", "elk/2.png", "cat/3.png",
+    )  # fmt: skip
+    session.show("elk/2.png")
+    assert session.view().facts["index"] == 4
+    with pytest.raises(ValueError, match="image must be one of the 6"):
+        session.show("owl/1.png")
+
+
+def test_a_large_image_is_shown_smaller_and_marked_at_its_own_size(tmp_path):
+    folder = write_images(tmp_path, {"a.png": np.zeros((1500, 3000, 3), np.uint8)})
+    session = Session(AnnotationStore(folder))
+    assert session.handle(STROKE | {"points": [[2000.5, 700.5]], "radius": 1})
+    view = session.view()
+    assert (view.facts["height"], view.facts["width"]) == (1500, 3000)
+    assert shown(view.image).shape == (512, 1024, 3)
+    assert shown(view.masks["wrong"]).shape == (512, 1024)
+    rows, columns = np.nonzero(shown(view.masks["wrong"]))
+    assert set(rows) <= {238, 239, 240} and set(columns) <= {682, 683}, "any pixel of it is seen"
+    assert session.store.mask("a.png", "wrong").sum() == 5
+
+
+def test_the_cam_is_computed_once_an_image_until_the_model_changes(images):
+    seen = []
+    session = Session(AnnotationStore(images), cam=lambda pixels: seen.append(1) or np.ones((2, 2)))
+    session.view()
+    session.handle(STROKE)
+    session.view()
+    assert len(seen) == 1
+    session.forget()
+    session.view()
+    assert len(seen) == 2
+
+
+def test_export_is_told_and_taken_over_again(images, session, tmp_path):
+    session.handle(STROKE)
+    mask = session.store.mask("a.png", "wrong")
+    assert session.handle({"do": "export"})
+    assert session.status() == "Exported to annotations/export, 1 of 2 marked"
+    out = images / "annotations" / "export"
+    for source in (out, out / "annotations.json"):
+        session.handle({"do": "clear", "image": "a.png", "layer": "wrong"})
+        session.store.import_any(source)
+        np.testing.assert_array_equal(AnnotationStore(images).mask("a.png", "wrong"), mask)
+
+
+def test_the_line_says_when_there_is_enough(images, session):
+    assert session.status() == "Nothing marked yet, 0 of 2 marked"
+    for name in ("a.png", "b.png"):
+        session.handle(STROKE | {"image": name})
+    assert session.status() == "Saved, 2 of 2 marked; that is enough to refine by"

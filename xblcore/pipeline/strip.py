@@ -5,6 +5,9 @@ everything. What a save changes (outputs, counts, ids, metadata) is not in the c
 
     python -m xblcore.pipeline.strip             # notebooks/**.ipynb -> build/notebooks/**.ipynb
     python -m xblcore.pipeline.strip --in-place  # for authors, before a commit
+
+Two tags of the workshop are looked at: cells tagged ``nbval-check-output`` keep what they printed,
+for nbval compares it with what a later run prints, and cells tagged ``solution`` are folded.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 KEPT_CELL_METADATA = ("tags", "slideshow")
+CHECKED = "nbval-check-output"
+FOLDED = "solution"
 # JupyterLab adds these to cells that it shows in the property inspector.
 EMPTY: tuple[object, ...] = ([], {}, {"slide_type": ""}, {"slide_type": "-"})
 
@@ -49,6 +54,8 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
         cell.pop("id", None)
         kept = {name: cell.metadata.get(name, {}) for name in KEPT_CELL_METADATA}
         cell.metadata = {name: value for name, value in kept.items() if value not in EMPTY}
+        if FOLDED in cell.metadata.get("tags", ()):  # whatever was unfolded when it was saved
+            cell.metadata["jupyter"] = {"source_hidden": True}
         if not cell.get("attachments", True):
             del cell["attachments"]
     return notebook
@@ -56,6 +63,8 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
 
 def strip(notebook: NotebookNode) -> NotebookNode:
     """Copy of ``notebook`` that holds what its author wrote, and nothing else.
+
+    The one exception is what a cell tagged ``nbval-check-output`` printed.
 
     Args:
         notebook: of format 4.
@@ -67,8 +76,21 @@ def strip(notebook: NotebookNode) -> NotebookNode:
     notebook = normalise(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+            printed = _printed(cell) if CHECKED in cell.metadata.get("tags", ()) else []
+            # nbval takes a cell with outputs and without a count for one that was never run.
+            cell.outputs, cell.execution_count = printed, 1 if printed else None
     return notebook
+
+
+def _printed(cell: NotebookNode) -> list[NotebookNode]:
+    """What a cell printed, as one output: how a kernel cuts it into pieces varies."""
+    text = "".join(
+        output.text
+        for output in cell.outputs
+        if output.output_type == "stream" and output.name == "stdout"
+    )
+    made: list[NotebookNode] = [nbformat.v4.new_output("stream", text=text)] if text else []  # type: ignore[no-untyped-call]
+    return made
 
 
 def dumps(notebook: NotebookNode) -> str:

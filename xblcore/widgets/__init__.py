@@ -10,10 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xblcore.widgets.annotator import Annotator
+    from xblcore.widgets.annotator import Annotator, cam_of
     from xblcore.widgets.drawing import Drawing
     from xblcore.widgets.marked import MarkedImages
-    from xblcore.widgets.refining import Refined, refine
+    from xblcore.widgets.refined import Refined
+    from xblcore.widgets.refining import refine
     from xblcore.widgets.simulated import simulate
     from xblcore.widgets.store import AnnotationStore
     from xblcore.widgets.strokes import Stroke
@@ -23,15 +24,16 @@ _HOMES = {
     "Annotator": "annotator",
     "Drawing": "drawing",
     "MarkedImages": "marked",
-    "Refined": "refining",
+    "Refined": "refined",
     "Stroke": "strokes",
+    "cam_of": "annotator",
     "refine": "refining",
     "simulate": "simulated",
 }
 
 __all__ = [
     "AnnotationStore", "Annotator", "Drawing", "MarkedImages", "Refined", "Stroke",
-    "refine", "simulate",
+    "cam_of", "refine", "simulate",
 ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The annotator in a notebook: a brush over the image and over what the model looks at.
 
-Keys, while the picture has the focus: ``W`` wrong, ``O`` object, ``B`` brush, ``E`` eraser, ``[``
-and ``]`` size, ``Z`` undo, ``Y`` redo, ``N`` next, ``P`` previous, ``C`` CAM on or off; arrows move
+Keys: ``W`` wrong, ``O`` object, ``B`` brush, ``E`` eraser, ``[`` and ``]`` size, ``Z`` undo, ``Y``
+redo, ``N`` next, ``P`` previous, ``C`` CAM on or off. While the picture has the focus, arrows move
 a cursor (with Shift by one pixel), Space puts the brush down and lifts it, Escape drops the line.
 """
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 HERE = Path(__file__).parent
+# One module for the browser, which could not load its parts from beside it.
+SCRIPTS = ("annotator_picture.js", "annotator_post.js", "annotator_input.js", "annotator.js")
 
 
 class Annotator(anywidget.AnyWidget):
@@ -43,7 +45,7 @@ class Annotator(anywidget.AnyWidget):
         ValueError: as :class:`~xblcore.widgets.store.AnnotationStore`, or a goal out of range.
     """
 
-    _esm = HERE / "annotator.js"
+    _esm = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
     _css = HERE / "annotator.css"
 
     facts = traitlets.Dict().tag(sync=True)
@@ -65,13 +67,16 @@ class Annotator(anywidget.AnyWidget):
     ) -> None:
         self.store = images if isinstance(images, AnnotationStore) else AnnotationStore(images)
         self._session = Session(self.store, cam=cam, goal=goal)
-        height, width = self.store.images.sizes[self._session.name]
-        super().__init__(radius=min(max(LEAST_RADIUS, min(height, width) / 16), MOST_RADIUS))
+        super().__init__(radius=within(self._side() / 16))
         self.on_msg(self._receive)
-        self.refresh()
+        self._show()
 
     def refresh(self) -> None:
-        """Show the store's state again, after an import say, or with another model's CAM."""
+        """Show the store's state, the image and its CAM again, after the model has changed say."""
+        self._session.forget()
+        self._show()
+
+    def _show(self) -> None:
         view = self._session.view()
         with self.hold_sync():
             self.facts = view.facts
@@ -83,12 +88,54 @@ class Annotator(anywidget.AnyWidget):
         self._session.cam = cam
         self.refresh()
 
+    def show_image(self, name: str) -> None:
+        """Go to an image.
+
+        Raises:
+            ValueError: no image of that name.
+        """
+        before = self._side()
+        self._session.show(name)
+        self._rescale(before)
+        self._show()
+
+    def export_masks(self, folder: str | Path | None = None) -> Path:
+        """Write all masks, see :meth:`AnnotationStore.export_all`."""
+        return self.store.export_all(folder)
+
+    def import_masks(self, path: str | Path) -> int:
+        """Take over masks, see :meth:`AnnotationStore.import_any`, and show them.
+
+        Returns:
+            How many masks were taken over.
+        """
+        count = self.store.import_any(path)
+        self.refresh()
+        return count
+
+    def _side(self) -> int:
+        """The shorter side of the image that is shown, in pixels."""
+        return min(self.store.images.sizes[self._session.name])
+
+    def _rescale(self, before: int) -> None:
+        """Keep the brush as large on the screen as it was on an image with the side ``before``."""
+        self.radius = within(self.radius * self._side() / before)
+
     def _receive(self, _widget: object, message: Any, _buffers: object) -> None:
         """Do what the front end asks, and answer, so that it knows what is saved."""
+        before = self._side()
         done = self._session.handle(message)
-        self.refresh()
+        self.radius = within(
+            self.radius * self._side() / before
+        )  # as large as it was on the screen
+        self._show()
         number = message.get("number") if isinstance(message, dict) else None
         self.send({"number": number, "done": done, "status": self.facts["status"]})
+
+
+def within(radius: float) -> float:
+    """The nearest radius that a brush can have."""
+    return min(max(LEAST_RADIUS, radius), MOST_RADIUS)
 
 
 def cam_of(
@@ -98,7 +145,9 @@ def cam_of(
     grey: bool = False,
     layer: str | None = None,
 ) -> Callable[[Pixels], npt.NDArray[np.float32]]:
-    """Attribution of a model's own answer, HiResCAM of its logit, as :class:`Annotator` takes it.
+    """What a model's own answer rests on, as :class:`Annotator` takes it.
+
+    HiResCAM of the answer's log probability: of what speaks for it, and against the other classes.
 
     Args:
         model: maps images ``(N, C, H, W)`` in [0, 1] to logits.
@@ -109,7 +158,7 @@ def cam_of(
     import torch
 
     from xblcore.cam import explain
-    from xblcore.widgets.refining import spatial_layer
+    from xblcore.widgets.explained import SCORE, spatial_layer
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
@@ -120,6 +169,6 @@ def cam_of(
         values = np.asarray(picture, np.float32).reshape(picture.height, picture.width, -1) / 255
         images = torch.from_numpy(values.transpose(2, 0, 1).copy())[None].to(device)
         name, _ = spatial_layer(model, images, layer)
-        return explain(model, images, layer=name, method="hires_cam")[0].cpu().numpy()
+        return explain(model, images, layer=name, method="hires_cam", score=SCORE)[0].cpu().numpy()
 
     return cam

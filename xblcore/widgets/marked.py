@@ -27,6 +27,7 @@ class MarkedImages:
         labels: ``(N,)`` integer classes.
         object_mask: bool ``(N, H, W)``; an image without a pixel set is "not marked".
         decoy_mask: bool ``(N, H, W)``, what was marked as wrong; likewise.
+        classes: names of the classes; empty: they have none.
 
     Raises:
         ValueError: shapes or types that do not fit together, a name that is there twice.
@@ -37,6 +38,7 @@ class MarkedImages:
     labels: Tensor
     object_mask: Mask
     decoy_mask: Mask
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or not len(self.images):
@@ -87,7 +89,9 @@ class MarkedImages:
         if size is None and len(sizes) > 1:
             raise ValueError(f"size must be given for images of {len(sizes)} sizes, got None")
         height, width = size or next(iter(sizes))
-        found = _labels(store, classes) if labels is None else labels
+        known, found = list(classes or ()), labels
+        if found is None:
+            known, found = _labels(store, classes)
         missing = [name for name in store.names if name not in found]
         if missing:
             raise ValueError(f"labels must have all {len(store.names)} images, not {missing[0]!r}")
@@ -104,13 +108,30 @@ class MarkedImages:
                 masks[0, n] = to_grid(store.mask(name, "object")[None], (height, width))[0]
                 masks[1, n] = to_grid(store.mask(name, "wrong")[None], (height, width))[0]
         classes_of = torch.tensor([found[name] for name in store.names])
-        return cls(store.names, images, classes_of, masks[0], masks[1])
+        return cls(store.names, images, classes_of, masks[0], masks[1], tuple(known))
 
     @property
     def marked(self) -> Tensor:
         """Positions of the images with a pixel marked on either layer, ``(M,)``, rising."""
         marks = self.object_mask | self.decoy_mask
         return torch.from_numpy(np.flatnonzero(marks.any(axis=(1, 2))))
+
+    def take(self, index: Tensor) -> MarkedImages:
+        """The images at ``index``, integers, in that order."""
+        names = tuple(self.names[n] for n in index.tolist())
+        at = index.numpy()
+        return MarkedImages(
+            names,
+            self.images[index],
+            self.labels[index],
+            self.object_mask[at],
+            self.decoy_mask[at],
+            self.classes,
+        )
+
+    def class_name(self, label: int) -> str:
+        """Name of a class, its number where it has none."""
+        return self.classes[label] if 0 <= label < len(self.classes) else str(label)
 
     def on_grid(self, grid: tuple[int, int], *, margin: int = 1) -> Annotations:
         """The annotations as the losses take them; images that are not marked have NaN distances.
@@ -158,8 +179,10 @@ def complement(wrong: Mask, margin: int) -> Mask:
     return apart
 
 
-def _labels(store: AnnotationStore, classes: Sequence[str] | None) -> dict[str, int]:
-    """Class of each image by the folder that it lies in."""
+def _labels(
+    store: AnnotationStore, classes: Sequence[str] | None
+) -> tuple[list[str], dict[str, int]]:
+    """Names of the classes, and the class of each image, by the folder that it lies in."""
     folders = {name: store.images.class_of(name) for name in store.names}
     known = sorted(set(folders.values())) if classes is None else list(classes)
     if "" in known or len(known) < 2:
@@ -170,4 +193,4 @@ def _labels(store: AnnotationStore, classes: Sequence[str] | None) -> dict[str, 
     for name, folder in folders.items():
         if folder not in known:
             raise ValueError(f"classes must have the folder of {name!r}, got {known}")
-    return {name: known.index(folder) for name, folder in folders.items()}
+    return known, {name: known.index(folder) for name, folder in folders.items()}

@@ -6,42 +6,18 @@ import contextlib
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from xblcore.cam import CamMethod, explain
-from xblcore.capture import evaluating, find_layer
+from xblcore.cam import CamMethod
 from xblcore.methods import METHODS, Annotations, Method
 from xblcore.train import EpochLog, OnEpoch, TrainConfig, TrainingSet, fit
+from xblcore.widgets.explained import looked_at, spatial_layer
 from xblcore.widgets.marked import MarkedImages
-
-BATCH = 100  # images explained at a time
-
-
-@dataclass(frozen=True, eq=False)
-class Refined:
-    """What :func:`refine` returns.
-
-    Attributes:
-        model: the refined copy, in eval mode.
-        log: one entry an epoch; its penalty counts a batch without a marked image as 0.
-        layer: name of the explained layer.
-        names: of the ``M`` marked images.
-        before, after: CAMs ``(M, h, w)`` of their own classes, at least 0, on the CPU.
-        predicted_before, predicted_after: classes ``(M,)``, on the CPU.
-    """
-
-    model: nn.Module
-    log: list[EpochLog]
-    layer: str
-    names: tuple[str, ...]
-    before: Tensor
-    after: Tensor
-    predicted_before: Tensor
-    predicted_after: Tensor
+from xblcore.widgets.refined import Refined
 
 
 def refine(
@@ -88,6 +64,9 @@ def refine(
         on_epoch: called with each epoch's log.
         progress: show a progress bar.
 
+    Returns:
+        The :class:`~xblcore.widgets.refined.Refined` model; a notebook shows it before and after.
+
     Raises:
         ValueError: unknown method or layer, nothing marked, nothing of the kind that the method
             needs, a number outside its range, a loss that does not stay finite.
@@ -122,8 +101,8 @@ def refine(
     data = TrainingSet(
         images[shown.to(device)], labels[shown.to(device)], at_hand.take(shown.to(device))
     )
-    looked_at = images[marked.to(device)], labels[marked.to(device)]
-    before, predicted_before = _look(model, *looked_at, name, cam_method)
+    these = images[marked.to(device)], labels[marked.to(device)]
+    before, predicted_before = looked_at(model, *these, name, cam_method)
     refined = copy.deepcopy(model)
     for module in refined.modules():
         if getattr(module, "inplace", False) is True:  # would overwrite what is explained
@@ -140,58 +119,9 @@ def refine(
                 on_epoch(log)
 
         log = fit(refined, data, chosen, config, layer=name, on_epoch=each_epoch)
-    after, predicted_after = _look(refined, *looked_at, name, cam_method)
-    names = tuple(annotations.names[n] for n in marked.tolist())
-    return Refined(
-        refined.eval(), log, name, names, before, after, predicted_before, predicted_after
-    )
-
-
-def spatial_layer(
-    model: nn.Module, images: Tensor, layer: str | None = None
-) -> tuple[str, tuple[int, int]]:
-    """Name and grid ``(h, w)`` of the layer to explain.
-
-    Args:
-        model: any module; run once, in eval mode.
-        images: ``(N, C, H, W)``, one is enough.
-        layer: its name; None: what ``model.cam_layer`` names, else the last layer to finish whose
-            output is ``(N, K, h, w)`` with more than one cell, the outer one of two that share it.
-
-    Raises:
-        ValueError: no such layer, or one without a spatial output.
-
-    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
-    >>> spatial_layer(model, torch.zeros(1, 1, 4, 4))
-    ('1', (2, 2))
-    """
-    if layer is None and isinstance(getattr(model, "cam_layer", None), str):
-        layer = str(model.cam_layer)
-    if layer is not None:
-        find_layer(model, layer)
-    found: list[tuple[str, tuple[int, int]]] = []
-
-    def note(name: str, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output[0, 0].numel() > 1:
-            found.append((name, (output.shape[2], output.shape[3])))
-
-    handles = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: note(name, output))
-        for name, module in model.named_modules()
-        if name and layer in (None, name)
-    ]
-    try:
-        with evaluating(model), torch.no_grad():
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not found:
-        raise ValueError(
-            f"layer must be one whose output is (N, K, h, w) with several cells, got {layer!r}; "
-            "name one of: " + ", ".join(name for name, _ in model.named_modules() if name)
-        )
-    return found[-1]
+    after, predicted_after = looked_at(refined, *these, name, cam_method)
+    few = annotations.take(marked)
+    return Refined(refined.eval(), log, name, few, before, after, predicted_before, predicted_after)
 
 
 def repeated(count: int, marked: Tensor, share: float) -> Tensor:
@@ -227,18 +157,6 @@ def _checked(method: str, annotations: MarkedImages) -> Method:
             "method='xbl_d'"
         )
     return METHODS[method]
-
-
-def _look(
-    model: nn.Module, images: Tensor, labels: Tensor, layer: str, method: CamMethod
-) -> tuple[Tensor, Tensor]:
-    """CAMs ``(M, h, w)`` of the labels, and predictions ``(M,)``."""
-    cams, predictions = [], []
-    for some, target in zip(images.split(BATCH), labels.split(BATCH), strict=True):
-        cams.append(explain(model, some, target, layer=layer, method=method).cpu())
-        with evaluating(model), torch.no_grad():
-            predictions.append(model(some).argmax(1).cpu())
-    return torch.cat(cams), torch.cat(predictions)
 
 
 @contextlib.contextmanager

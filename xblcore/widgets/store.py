@@ -21,6 +21,7 @@ from xblcore.widgets.journal import Journal, Step
 from xblcore.widgets.strokes import LAYERS, Layer, Mask, checked_layer
 
 FOLDER = "annotations"  # below the images, unless another is given
+EXPORT, COCO = "export", "annotations.json"  # below that
 
 
 class AnnotationStore:
@@ -151,6 +152,34 @@ class AnnotationStore:
                 segmentation. Then nothing is taken over.
         """
         return self._take(exchange.read_coco(Path(path), self.images.sizes))
+
+    def export_all(self, folder: str | Path | None = None) -> Path:
+        """Write the masks as PNG files and, beside them, as ``annotations.json`` for COCO's tools.
+
+        Args:
+            folder: as in :meth:`export_png`; None: ``export`` beside the journals.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ValueError: a folder among the images.
+        """
+        out = self.home / EXPORT if folder is None else Path(folder)
+        self.export_png(out)
+        self.export_coco(out / COCO)
+        return out
+
+    def import_any(self, path: str | Path) -> int:
+        """Take over the masks of a COCO file, or of a folder of PNG files.
+
+        Returns:
+            How many masks were taken over.
+
+        Raises:
+            ValueError: as :meth:`import_coco` and :meth:`import_png`.
+        """
+        return self.import_coco(path) if Path(path).suffix == ".json" else self.import_png(path)
 
     def _masks(self) -> dict[tuple[str, Layer], Mask]:
         return {(name, layer): self.mask(name, layer) for name in self.marked for layer in LAYERS}

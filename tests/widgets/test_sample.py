@@ -1,0 +1,101 @@
+"""The sample folder: made once, with its flaw, marked by a simulated hand where nobody began."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from xblcore.widgets import exchange, sample
+from xblcore.widgets.marked import MarkedImages
+from xblcore.widgets.refined import Refined
+from xblcore.widgets.refining import refine
+from xblcore.widgets.store import AnnotationStore
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory) -> sample.Sample:
+    return sample.make_sample(tmp_path_factory.mktemp("sample"), count=60, tests=20)
+
+
+def test_the_patch_tells_the_class_and_the_clean_images_have_none(given):
+    store = AnnotationStore(given.images)
+    truth = exchange.read_coco(given.truth, store.images.sizes)
+    assert len(store.names) == 60 and len(AnnotationStore(given.test).names) == 20
+    values: dict[str, set[int]] = {}
+    for name in store.names:
+        patch = store.pixels(name)[truth[name, "wrong"]]
+        assert patch.shape == (sample.PATCH**2, 3)
+        values.setdefault(store.images.class_of(name), set()).update(patch.ravel().tolist())
+    assert all(len(found) == 1 for found in values.values())
+    assert len(set.union(*values.values())) == len(values)
+
+
+def test_it_is_found_again_with_what_was_drawn(given):
+    before = {path: path.stat().st_mtime_ns for path in given.images.rglob("*.png")}
+    assert sample.make_sample(given.truth.parent) == given
+    assert {path: path.stat().st_mtime_ns for path in given.images.rglob("*.png")} == before
+
+
+@pytest.mark.parametrize("layer", ["wrong", "object"])
+def test_a_simulated_hand_marks_only_where_nobody_has_begun(given, tmp_path, layer):
+    store = AnnotationStore(given.images, tmp_path)
+    assert sample.simulate_marks(store, given.truth, layer=layer, count=5) == 5
+    assert sample.simulate_marks(store, given.truth, layer=layer, count=7) == 0
+    truth = exchange.read_coco(given.truth, store.images.sizes)
+    assert len(store.marked) == 5
+    for name in store.marked:
+        drawn, there = store.mask(name, layer), truth[name, layer]
+        assert (drawn & there).sum() > 0.25 * there.sum()
+
+
+def test_a_network_is_trained_on_it_and_refined_and_shown(given, tmp_path):
+    model = sample.trained_network(given, epochs=1)
+    store = AnnotationStore(given.images, tmp_path)
+    data = MarkedImages.of(store, grey=True)
+    assert not model.training and 0 <= sample.accuracy(model, data) <= 1
+    sample.simulate_marks(store, given.truth, count=9)
+    done = refine(model, MarkedImages.of(store, grey=True), epochs=1, progress=False)
+    figure = done.picture()
+    assert len([ax for ax in figure.axes if ax.images]) == 3 * 8
+    page = done._repr_html_()
+    assert 'alt="Before and after refining. 9 marked images; share' in page
+    titles = {ax.get_title() for ax in figure.axes if ax.get_title()}
+    assert titles <= set(done.marked.classes)
+
+
+def test_before_and_after_in_numbers():
+    """Two images of two cells: the wrong one is the left of the first, the object right of both."""
+    left, right = np.zeros((2, 2, 1, 2), bool)
+    left[0, 0, 0] = True
+    right[:, 0, 1] = True
+    marked = MarkedImages(
+        ("a", "b"), torch.zeros(2, 1, 1, 2), torch.tensor([0, 1]), right, left, ("cat", "dog")
+    )
+    done = Refined(
+        nn.Identity(), [], "0", marked,
+        torch.tensor([[[3.0, 1.0]], [[1.0, 1.0]]]), torch.tensor([[[0.0, 1.0]], [[1.0, 3.0]]]),
+        torch.tensor([1, 1]), torch.tensor([0, 1]),
+    )  # fmt: skip
+    assert done.shares("wrong") == (0.75, 0.0) and done.names == ("a", "b")
+    assert done.shares("object") == (0.375, 0.875)
+    assert str(done) == (
+        "2 marked images; share of the attribution on what was marked wrong: 0.75 before, 0.00 "
+        "after; share of the attribution on what was marked object: 0.38 before, 0.88 after; "
+        "classes right: 1 before, 2 after"
+    )
+    figure = done.picture()
+    labels = [ax.get_xlabel() for ax in figure.axes if ax.images]
+    assert labels.count("✗ dog") == 1 and labels.count("dog") == 2 and labels.count("cat") == 1
+    nothing = dataclasses.replace(done, marked=dataclasses.replace(marked, decoy_mask=left & False))
+    assert np.isnan(nothing.shares("wrong")).all() and "wrong" not in str(nothing)
+
+
+def test_a_sample_image_is_a_plain_grey_file(given):
+    path = next(given.images.rglob("*.png"))
+    with Image.open(path) as image:
+        assert (image.mode, image.size) == ("L", (28, 28))

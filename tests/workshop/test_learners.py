@@ -1,0 +1,90 @@
+"""xblcore.pipeline.learners: no solution left, nobody's work lost."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from workshop_cells import NOTEBOOKS, WORKSHOP, tagged
+
+from xblcore.pipeline import learners
+
+
+def rewrite(path: Path, change) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    change(notebook)
+    nbformat.write(notebook, path)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_solutions_go_and_exercises_stay(path):
+    before = nbformat.read(path, as_version=4)
+    after = learners.for_learners(before)
+    nbformat.validate(after)
+    solutions = [cell.source for cell in before.cells if tagged(cell, "solution")]
+    assert solutions
+    assert [c.source for c in after.cells] == [
+        cell.source for cell in before.cells if not tagged(cell, "solution")
+    ]
+    text = learners.dumps(after)
+    assert not [source for source in solutions if source in text]
+    assert all(not cell.get("outputs") for cell in after.cells)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    learners.write(WORKSHOP, tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def test_all_notebooks_and_the_readme_are_written(folder: Path):
+    names = {path.name for path in folder.iterdir()}
+    assert names == {path.name for path in NOTEBOOKS} | {"README.md", learners.MADE}
+    assert learners.write(WORKSHOP, folder) == []
+
+
+def test_a_notebook_that_was_worked_in_is_not_overwritten(folder: Path):
+    worked = folder / NOTEBOOKS[0].name
+    rewrite(worked, lambda notebook: notebook.cells.append(nbformat.v4.new_code_cell("mine = 1")))
+    other = folder / NOTEBOOKS[-1].name
+    if other != worked:
+        other.unlink()
+    before = worked.read_bytes()
+    with pytest.raises(ValueError, match=f"worked in, got {worked.name}; rename or move"):
+        learners.write(WORKSHOP, folder)
+    assert worked.read_bytes() == before
+    assert other == worked or not other.exists()  # all or nothing
+
+
+def test_a_notebook_that_was_only_run_stays_and_is_no_reason_to_refuse(folder: Path):
+    def run(notebook):
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = [nbformat.v4.new_output("stream", text="ran")]
+
+    path = folder / NOTEBOOKS[0].name
+    rewrite(path, run)
+    before = path.read_bytes()
+    assert learners.write(WORKSHOP, folder) == []
+    assert path.read_bytes() == before
+
+
+def test_a_new_edition_replaces_what_nobody_changed(folder: Path, tmp_path: Path):
+    edition = tmp_path / "edition"
+    shutil.copytree(WORKSHOP, edition)
+    rewrite(
+        edition / NOTEBOOKS[0].name,
+        lambda notebook: notebook.cells.append(nbformat.v4.new_markdown_cell("New.")),
+    )
+    assert learners.write(edition, folder) == [folder / NOTEBOOKS[0].name]
+    assert "New." in (folder / NOTEBOOKS[0].name).read_text()
+
+
+def test_the_command_says_what_it_did_and_what_helps(tmp_path: Path, capsys):
+    assert learners.main([str(tmp_path / "mine")]) == 0
+    assert f"{len(NOTEBOOKS)} notebooks written" in capsys.readouterr().out
+    (tmp_path / "mine" / learners.MADE).write_text("[]")
+    assert learners.main([str(tmp_path / "mine")]) == 1
+    assert "delete it" in capsys.readouterr().err

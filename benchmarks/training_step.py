@@ -1,10 +1,12 @@
-"""Time of one training step of every method, relative to plain cross-entropy.
+"""Time and memory of one training step of every method, relative to plain cross-entropy.
 
-Interleaved: each round times one block of steps of every method in turn, and a method's figure is
-the median over the rounds of its ratio to ``erm`` in the same round, so that a machine that is
-slower for a while does not tilt the table. Random images of the first task's shape.
+Interleaved: each round times one block of steps of every method in turn, each beside a block of
+``erm``, and a method's figure is the median over the rounds of the ratio of the two, so that a
+machine that is slower for a while does not tilt the table. With one thread it is CPU time, which
+does not count what others run meanwhile. Memory is the highest sum of what PyTorch's allocator
+holds during a step: images, weights, optimizer and graph. Random images of a task's shape.
 
-    python benchmarks/training_step.py [--rounds 15] [--json FILE]
+    python benchmarks/training_step.py [--network small_cnn] [--rounds 9] [--csv FILE]
 """
 
 from __future__ import annotations
@@ -12,74 +14,111 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from xblcore import models
-from xblcore.manifest import environment
 from xblcore.methods import METHODS, Annotations, Method
 from xblcore.train import TrainConfig, TrainingSet, fit
 
 BATCH, STEPS = 64, 8
+SHAPES = {"small_cnn": (1, 10, 28), "three_conv_cnn": (3, 10, 32), "four_conv_cnn": (3, 2, 64)}
+COLUMNS = ["network", "method", "time_ratio", "ms_per_step", "memory_ratio", "mib"]
 
 
-def training_set(images: int) -> TrainingSet:
-    """Random 28x28 images, a patch marked in a corner of each and an object in the middle."""
+def training_set(network: str, images: int) -> TrainingSet:
+    """Random images, a patch marked in a corner of each and an object in the middle."""
+    channels, classes, size = SHAPES[network]
     generator = torch.Generator().manual_seed(0)
-    decoy_pixels = torch.zeros(images, 28, 28, dtype=torch.bool)
-    decoy_pixels[:, :4, :4] = True
-    decoy_mask = decoy_pixels[:, ::2, ::2]
-    object_mask = torch.zeros(images, 14, 14, dtype=torch.bool)
-    object_mask[:, 4:10, 4:10] = True
+    decoy_pixels = torch.zeros(images, size, size, dtype=torch.bool)
+    decoy_pixels[:, : size // 7, : size // 7] = True
+    pixels = torch.rand(images, channels, size, size, generator=generator)
+    cells, _ = models.grid_size(build(network), pixels)
+    decoy_mask = torch.zeros(images, cells, cells, dtype=torch.bool)
+    decoy_mask[:, : cells // 7 + 1, : cells // 7 + 1] = True
+    object_mask = torch.zeros_like(decoy_mask)
+    object_mask[:, cells // 4 : -cells // 4, cells // 4 : -cells // 4] = True
     return TrainingSet(
-        torch.rand(images, 1, 28, 28, generator=generator),
-        torch.randint(0, 10, (images,), generator=generator),
+        pixels,
+        torch.randint(0, classes, (images,), generator=generator),
         Annotations(object_mask, decoy_mask, (~object_mask).float() / 2, decoy_pixels),
     )
 
 
-def seconds(method: Method, data: TrainingSet) -> float:
-    """Wall time of one epoch of ``STEPS`` steps with a full weight."""
-    model = models.build("small_cnn", channels=1, classes=10, size=28, seed=0)
+def build(network: str) -> models.SplitNet:
+    channels, classes, size = SHAPES[network]
+    return models.build(network, channels=channels, classes=classes, size=size, seed=0)
+
+
+def seconds(method: Method, network: str, data: TrainingSet, clock: Callable[[], float]) -> float:
+    """Time of one epoch with a full weight."""
+    model = build(network)
     config = TrainConfig(
         weight=method.default_weight, ramp_epochs=0, epochs=1, batch_size=BATCH,
         learning_rate=0.001, seed=0,
     )  # fmt: skip
-    started = time.perf_counter()
+    started = clock()
     fit(model, data, method, config)
-    return time.perf_counter() - started
+    return clock() - started
 
 
-def main() -> None:
-    """Print the table and, if asked, write it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    data = training_set(BATCH * STEPS)
-    for method in METHODS.values():  # warm up
-        seconds(method, data)
-    rounds = [
-        {name: seconds(method, data) for name, method in METHODS.items()}
-        for _ in range(arguments.rounds)
-    ]
-    table = {
-        name: {
-            "ratio_to_erm": statistics.median(r[name] / r["erm"] for r in rounds),
-            "ms_per_step": statistics.median(r[name] for r in rounds) / STEPS * 1000,
-        }
+def peak_mib(method: Method, network: str, data: TrainingSet) -> float:
+    """Highest sum of allocated tensors in one step, in MiB."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        seconds(method, network, data, time.perf_counter)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())["traceEvents"]
+    held = [e["args"]["Total Allocated"] for e in events if e.get("name") == "[memory]"]
+    return float(max(held)) / 2**20
+
+
+def measure(network: str, rounds: int, clock: Callable[[], float]) -> pd.DataFrame:
+    """One row a method."""
+    data, one = training_set(network, BATCH * STEPS), training_set(network, BATCH)
+    erm = METHODS["erm"]
+    mib = {name: peak_mib(method, network, one) for name, method in METHODS.items()}  # warms up too
+    pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in METHODS}
+    for _ in range(rounds):
+        for name, method in METHODS.items():
+            beside = seconds(erm, network, data, clock)
+            pairs[name].append((seconds(method, network, data, clock), beside))
+    rows = [
+        (
+            network,
+            name,
+            statistics.median(own / beside for own, beside in pairs[name]),
+            statistics.median(own for own, _ in pairs[name]) / STEPS * 1000,
+            mib[name] / mib["erm"],
+            mib[name],
+        )
         for name in METHODS
-    }
-    print(f"{'method':18s} {'x erm':>7s} {'ms/step':>9s}   batch {BATCH}, median of {len(rounds)}")
-    for name, row in table.items():
-        print(f"{name:18s} {row['ratio_to_erm']:7.2f} {row['ms_per_step']:9.2f}")
-    if arguments.json:
-        report = {"threads": arguments.threads, "methods": table, **environment()}
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table and, if asked, write it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", choices=SHAPES, action="append", help="default: small_cnn")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--csv", type=Path)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    clock = time.process_time if options.threads == 1 else time.perf_counter
+    networks = options.network or ["small_cnn"]
+    table = pd.concat([measure(network, options.rounds, clock) for network in networks])
+    print(table.to_string(index=False, float_format="{:.2f}".format))
+    if options.csv:
+        table.round(3).to_csv(options.csv, index=False)
 
 
 if __name__ == "__main__":

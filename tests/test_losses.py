@@ -24,6 +24,7 @@ INF, NAN = math.inf, math.nan
         # P = [.5, .25, .25], the object is the first cell, the diagonal sqrt(10)
         ("xbl_d share", [4, 2, 2], [T, F, F], (0.25 * 1 + 0.25 * 2) / math.sqrt(10)),
         ("xbl_d mass", [4, 2, 2], [T, F, F], (2 * 1 + 2 * 2) / math.sqrt(10)),
+        ("xbl_d gated", [4, 2, 3], [T, F, F], 3 * 2 / math.sqrt(10)),  # the last cell is the decoy
         ("overlap", [4, 2, 2], [F, T, T], 4),
         ("rrr_g", [4, 2, 1], [F, T, T], 1 / 4 + 1 / 16),
         ("energy", [4, 2, 2], [T, F, F], 1 / 2),
@@ -34,6 +35,7 @@ INF, NAN = math.inf, math.nan
         # a dead CAM: P = B = 0
         ("xbl_d share", [0, 0, 0], [T, F, F], 0),
         ("xbl_d mass", [0, 0, 0], [T, F, F], 0),
+        ("xbl_d gated", [0, 0, 0], [T, F, F], 0),
         ("overlap", [0, 0, 0], [T, F, F], 0),
         ("rrr_g", [0, 0, 0], [T, F, F], 0),
         ("energy", [0, 0, 0], [T, F, F], 1),
@@ -43,6 +45,7 @@ INF, NAN = math.inf, math.nan
         # a full mask
         ("xbl_d share", [4, 2, 2], [T, T, T], 0),
         ("xbl_d mass", [4, 2, 2], [T, T, T], 0),
+        ("xbl_d gated", [4, 2, 2], [T, T, T], 0),
         ("overlap", [4, 2, 2], [T, T, T], 8),
         ("rrr_g", [4, 2, 2], [T, T, T], 1 + 1 / 4 + 1 / 4),
         ("energy", [4, 2, 2], [T, T, T], 0),
@@ -65,6 +68,32 @@ def test_rrr_by_hand():
     """Two channels, two pixels, the second one marked: ``2^2 + (-3)^2``."""
     gradient = torch.tensor([[[[1.0, 2.0]], [[5.0, -3.0]]]])
     assert losses.rrr(gradient, torch.tensor([[[F, T]]])).item() == 13
+
+
+def test_rbr_by_hand():
+    """As above, each pixel weighted by its influence: ``(2 * 5)^2 + (-3 * 0.5)^2``."""
+    gradient = torch.tensor([[[[1.0, 2.0]], [[5.0, -3.0]]]])
+    influence = torch.tensor([[[[9.0, 5.0]], [[9.0, 0.5]]]])
+    value = losses.rbr(gradient, influence, torch.tensor([[[F, T]]]))
+    assert value.item() == 100 + 2.25
+
+
+def test_cdep_by_hand():
+    """``softmax(log 3, 0) = (3/4, 1/4)`` and ``softmax(-1, -1) = (1/2, 1/2)``."""
+    relevant, irrelevant = torch.tensor([[math.log(3), -1.0]]), torch.tensor([[0.0, -1.0]])
+    value = losses.cdep(relevant, irrelevant, torch.tensor([[[F, T]]]))
+    assert value.item() == pytest.approx((3 / 4 + 1 / 2) / 2)
+
+
+def test_a_gated_distance_is_that_of_both_annotations():
+    """``P = [.5, .25, .25]``; the second sample has no decoy, the third no distance."""
+    cam = torch.tensor([[[4.0, 2.0, 2.0]]]).repeat(3, 1, 1)
+    distance = torch.tensor([[[0.0, 0.4, 0.8]], [[0.0, 0.4, 0.8]], [[NAN, NAN, NAN]]])
+    decoy = torch.tensor([[[T, F, T]], [[F, F, F]], [[T, F, T]]])
+    each = losses.xbl_d_gated(cam, distance, decoy, reduction="none")
+    torch.testing.assert_close(each, torch.tensor([0.25 * 0.8, 0.0, 0.0]))
+    assert losses.xbl_d_gated(cam, distance, decoy).item() == pytest.approx(0.2)
+    assert losses.xbl_d_gated(cam, distance, decoy, normalise=False).item() == pytest.approx(1.6)
 
 
 @pytest.mark.parametrize("loss", toys.LOSSES)
@@ -91,14 +120,25 @@ def batch(count: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     return cam, mask
 
 
+# Losses of pixels and of parts: the CAM stands for a gradient of one channel, or for logits.
+OF_NO_CAM = {
+    "rrr": lambda cam, mask, **options: losses.rrr(cam[:, None], mask, **options),
+    "rbr": lambda cam, mask, **options: losses.rbr(
+        cam[:, None], cam[:, None].cos(), mask, **options
+    ),
+    "cdep": lambda cam, mask, **options: losses.cdep(
+        cam.flatten(1), 1 - cam.flatten(1), mask, **options
+    ),
+}
+
+
 def call(loss, cam, mask, **options):
-    """Any loss of this module; ``rrr`` takes the CAM as a gradient of one channel."""
-    if loss == "rrr":
-        return losses.rrr(cam[:, None], mask, **options)
-    return toys.LOSSES[loss](cam, toys.annotation(loss, mask), **options)
+    """Any loss of this module."""
+    function = OF_NO_CAM.get(loss) or toys.LOSSES[loss]
+    return function(cam, toys.annotation(loss, mask), **options)
 
 
-EVERY = [*toys.LOSSES, "rrr"]
+EVERY = [*toys.LOSSES, *OF_NO_CAM]
 
 
 @pytest.mark.parametrize("loss", EVERY)
@@ -165,7 +205,7 @@ def test_a_dead_map_pulls_at_nothing(loss, rectify):
 @pytest.mark.parametrize("loss", toys.LOSSES)
 def test_only_losses_of_mass_depend_on_the_maps_scale(loss):
     cam, mask = batch()
-    by_mass = loss in ("xbl_d mass", "overlap")
+    by_mass = loss in ("xbl_d mass", "xbl_d gated", "overlap")
     factor = 7 if by_mass else 1
     value = call(loss, cam, mask)
     torch.testing.assert_close(call(loss, cam * 7, mask), factor * value)
@@ -281,8 +321,7 @@ def test_rejected_annotations_and_reductions(loss):
     cam, mask = torch.ones(3, 2, 2), toys.random_masks(3, 2, 2)
     with pytest.raises(ValueError, match="reduction must be 'mean', 'sum' or 'none', got 'avg'"):
         call(loss, cam, mask, reduction="avg")
-    function = losses.rrr if loss == "rrr" else toys.LOSSES[loss]
-    cam = cam[:, None] if loss == "rrr" else cam
+    function = OF_NO_CAM.get(loss) or toys.LOSSES[loss]
     # Bytes of 0 and 255 would weigh 65,025 times as much; a mask for a distance, the wrong way.
     wrong, message = mask * 255, "mask must be boolean, got torch.int64"
     if loss.startswith("xbl_d"):
@@ -291,17 +330,35 @@ def test_rejected_annotations_and_reductions(loss):
         function(cam, wrong)
 
 
+@pytest.mark.parametrize("name", ["input_gradient", "influence_gradient"])
 @pytest.mark.parametrize(
     ("gradient", "message"),
     [
-        (
-            torch.full((3, 1, 2, 2), NAN),
-            "input_gradient must be finite, got NaN or infinity in sam",
-        ),
-        (torch.ones(3, 2, 2), r"input_gradient must be \(N, C, H, W\), got shape \(3, 2, 2\)"),
+        (torch.full((3, 1, 2, 2), NAN), "{} must be finite, got NaN or infinity in sample 0"),
+        (torch.ones(3, 2, 2), r"{} must be \(N, C, H, W\), got shape \(3, 2, 2\)"),
         (torch.ones(3, 1, 4, 4), r"decoy_mask must have shape \(3, 4, 4\), got \(3, 2, 2\)"),
     ],
 )
-def test_rejected_input_gradients(gradient, message):
+def test_rejected_input_gradients(name, gradient, message):
+    good, mask = torch.ones(3, 1, 2, 2), toys.random_masks(3, 2, 2)
+    arguments = {"input_gradient": good, "influence_gradient": good, name: gradient}
+    with pytest.raises(ValueError, match=message.format(name)):
+        losses.rbr(**arguments, decoy_mask=mask)
+    if name == "input_gradient":
+        with pytest.raises(ValueError, match=message.format(name)):
+            losses.rrr(gradient, mask)
+
+
+@pytest.mark.parametrize(
+    ("relevant", "irrelevant", "message"),
+    [
+        (torch.ones(3, 4), torch.ones(3, 5), r"must be \(N, classes\) both, got shapes \(3, 4\)"),
+        (torch.ones(3), torch.ones(3), r"must be \(N, classes\) both, got shapes \(3,\) and"),
+        (torch.ones(2, 4), torch.ones(2, 4), r"decoy_mask must have shape \(2, 2, 2\), got \(3, 2"),
+        (torch.full((3, 4), NAN), torch.ones(3, 4), "relevant must be finite, got NaN"),
+        (torch.ones(3, 4), torch.full((3, 4), INF), "irrelevant must be finite, got NaN or inf"),
+    ],
+)
+def test_rejected_parts(relevant, irrelevant, message):
     with pytest.raises(ValueError, match=message):
-        losses.rrr(gradient, toys.random_masks(3, 2, 2))
+        losses.cdep(relevant, irrelevant, toys.random_masks(3, 2, 2))

@@ -1,48 +1,23 @@
-"""The registry: every entry complete, every penalty reaches the weights, but the released one."""
+"""Penalties: they reach every weight, count annotated images alone, and touch what they say."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+from dataclasses import fields
 
 import pytest
 import torch
 import toys
 from torch import nn
+from torch.func import functional_call
 
-from xblcore import methods
 from xblcore.cam import capture
-from xblcore.methods import METHODS, Annotations, Method, Step
+from xblcore.methods import METHODS, Annotations, Step
+from xblcore.methods.rbr import influence_gradient
+from xblcore.train import TrainingSet, forward
 
 PENALISED = [name for name, method in METHODS.items() if method.penalty]
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_every_entry_is_complete(name):
-    method = METHODS[name]
-    assert method.name == name and name == name.lower() and " " not in name
-    assert method.label and method.source
-    assert method.summary.endswith(".") and "\n" not in method.summary
-    assert method.ce_weight > 0
-    assert (method.default_weight > 0) == (method.penalty is not None)
-    assert bool(method.needs) == (method.penalty is not None)
-
-
-def test_no_two_methods_look_alike():
-    for field in ("label", "summary"):
-        values = [getattr(method, field) for method in METHODS.values()]
-        assert len(set(values)) == len(values), field
-
-
-def test_the_study_of_the_first_task_is_there():
-    """Issue 2; the oracle alone learns from other images."""
-    names = {"erm", "oracle", "rrr", "rrr_g", "xbl_d", "xbl_d_grad_cam", "xbl_d_released"}
-    assert names <= set(METHODS)
-    assert [n for n, m in METHODS.items() if m.train_split == "train_clean"] == ["oracle"]
-
-
-def test_an_unknown_method():
-    with pytest.raises(ValueError, match="method must be one of erm, oracle, .*got 'xbld'"):
-        methods.get("xbld")
 
 
 def step_of(model: nn.Module, *, replaced: dict[str, torch.Tensor] | None = None) -> Step:
@@ -53,10 +28,13 @@ def step_of(model: nn.Module, *, replaced: dict[str, torch.Tensor] | None = None
         logits = model(images)
     assert seen.features is not None
     marked = dataclasses.replace(data.annotations, **(replaced or {}))
-    return Step(images, data.labels, seen.features, logits, marked, toys.seeded(1))
+    return Step(images, data.labels, seen.features, logits, marked, toys.seeded(1), model)
 
 
-@pytest.mark.parametrize("name", [name for name in PENALISED if name != "xbl_d_released"])
+TEACHING = [name for name in PENALISED if name != "xbl_d_released"]
+
+
+@pytest.mark.parametrize("name", TEACHING)
 def test_the_penalty_teaches_every_layer(name):
     """A map made without ``create_graph`` would leave the head untaught, a detached one all."""
     model = toys.small_net()
@@ -73,6 +51,79 @@ def test_the_penalty_teaches_every_layer(name):
 def test_the_released_penalty_teaches_no_layer():
     penalty = METHODS["xbl_d_released"].penalty(step_of(toys.small_net()))
     assert penalty > 0 and not penalty.requires_grad
+
+
+class Penalised(nn.Module):
+    """A network and a penalty on a batch of its own; its output is the penalty."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.model, self.penalty = toys.pooled_net(), METHODS[name].penalty
+        self.images = torch.rand(3, 1, 5, 5, generator=toys.seeded(3), dtype=torch.float64)
+        wrong = torch.zeros(3, 5, 5, dtype=torch.bool)
+        wrong[:, :2, :2] = True
+        on_grid = wrong[:, :4, :4]
+        self.marked = toys.annotations(~on_grid, on_grid, wrong)
+
+    def forward(self) -> torch.Tensor:
+        images = self.images.clone().requires_grad_()
+        with capture(self.model, "features") as seen:
+            logits = self.model(images)
+        labels, generator = torch.tensor([0, 2, 1]), toys.seeded(1)
+        return self.penalty(
+            Step(images, labels, seen.features, logits, self.marked, generator, self.model)
+        )
+
+
+@pytest.mark.parametrize("name", TEACHING)
+def test_finite_differences_agree_with_the_gradient_of_every_penalty(name):
+    """In float64, as a function of all weights; for RBR these are third derivatives."""
+    whole = Penalised(name)
+    names, weights = zip(*whole.named_parameters(), strict=True)
+
+    def penalty(*values: torch.Tensor) -> torch.Tensor:
+        return functional_call(whole, dict(zip(names, values, strict=True)), ())
+
+    assert penalty(*weights) > 1e-6
+    assert torch.autograd.gradcheck(penalty, weights)
+
+
+@pytest.fixture
+def same_signs(monkeypatch):
+    """Random signs of scores that do not depend on the place in the batch."""
+    monkeypatch.setattr(
+        torch, "randint", lambda _low, _high, shape, **_: torch.arange(shape[1]).expand(shape) % 2
+    )
+
+
+def penalty_of(name: str, model: nn.Module, data: TrainingSet, index: list[int]) -> torch.Tensor:
+    step = forward(model, data, torch.tensor(index), METHODS[name], "features", toys.seeded())
+    return METHODS[name].penalty(step)
+
+
+@pytest.mark.parametrize("name", PENALISED)
+def test_the_penalty_does_not_depend_on_the_size_of_the_batch(name, same_signs):
+    model, data = toys.small_net(), toys.shortcut(6, seed=0)
+    whole = penalty_of(name, model, data, [0, 1, 2, 3, 4, 5])
+    one_by_one = [penalty_of(name, model, data, [n]) for n in range(6)]
+    torch.testing.assert_close(whole, torch.stack(one_by_one).mean())
+    torch.testing.assert_close(whole, penalty_of(name, model, data, [5, 4, 3, 2, 1, 0] * 3))
+
+
+@pytest.mark.parametrize("name", TEACHING)
+def test_images_that_are_not_annotated_do_not_count(name, same_signs):
+    """Neither in number nor by what is in them."""
+    model, data = toys.small_net(), toys.shortcut(6, seed=0)
+    alone = penalty_of(name, model, data, [0, 1])
+    marked = {f.name: getattr(data.annotations, f.name).clone() for f in fields(Annotations)}
+    for mask in ("object_mask", "decoy_mask", "decoy_pixels"):
+        marked[mask][2:] = False
+    marked["distance"][2:] = math.nan
+    for images in (data.images, torch.cat((data.images[:2], data.images[2:].flip(2)))):
+        unmarked = TrainingSet(images.clone(), data.labels, Annotations(**marked))
+        torch.testing.assert_close(penalty_of(name, model, unmarked, list(range(6))), alone)
+        nothing = penalty_of(name, model, unmarked, [2, 3, 4, 5])
+        assert nothing == 0 and nothing.requires_grad
 
 
 TOUCHED_BY = {
@@ -109,7 +160,7 @@ def test_the_input_gradient_of_a_linear_softmax_by_hand():
     logits = images.flatten(1) * torch.tensor([[1.0, 3.0]]) + torch.tensor([[0.0, 1.0]])
     empty = torch.zeros(1, 1, 1, dtype=torch.bool)
     marked = toys.annotations(empty, empty, empty)
-    step = Step(images, torch.tensor([0]), images, logits, marked, toys.seeded())
+    step = Step(images, torch.tensor([0]), images, logits, marked, toys.seeded(), nn.Identity())
     p = torch.tensor([0.0, 1.0]).softmax(0)
     expected = 4 - 2 * (p[0] * 1 + p[1] * 3)
     torch.testing.assert_close(step.input_gradient().flatten(), expected[None])
@@ -124,7 +175,20 @@ def test_annotations_are_taken_together():
         assert torch.equal(part, whole[index]), field.name
 
 
-def test_a_method_is_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        METHODS["erm"].ce_weight = 2.0
-    assert Method("mine", "Mine", "A new one.", "me").penalty is None
+def test_the_influence_gradient_by_hand():
+    """For ``z = (w x, 0)``, label 0: ``CE = log(1 + e^(-w x))``, ``dCE/dw = -x s(-w x)``.
+
+    Its derivative by ``x`` at ``w = 1, x = 2``: ``-s(-2) + 2 s(-2) s(2)``.
+    """
+    model = nn.Linear(1, 1, bias=False).double()
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    images = torch.full((3, 1, 1, 1), 2.0, dtype=torch.float64, requires_grad=True)
+    score = model(images.flatten(1))
+    logits = torch.cat((score, torch.zeros_like(score)), 1)
+    empty = torch.zeros(3, 1, 1, dtype=torch.bool)
+    marked, labels = toys.annotations(empty, empty, empty), torch.zeros(3, dtype=torch.int64)
+    step = Step(images, labels, images, logits, marked, toys.seeded(), model)
+    low, high = 1 / (1 + math.exp(2)), 1 / (1 + math.exp(-2))
+    expected = torch.full((3, 1, 1, 1), -low + 2 * low * high, dtype=torch.float64)
+    torch.testing.assert_close(influence_gradient(step), expected)

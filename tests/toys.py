@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xblcore import distance, losses, models
 from xblcore.methods import Annotations
-from xblcore.models import SplitNet
+from xblcore.models import CellFlatten, SplitNet
 from xblcore.train import TrainingSet
 
 torch.set_num_threads(1)  # the last bits depend on it, and the sums here are small
@@ -19,6 +19,9 @@ torch.set_num_threads(1)  # the last bits depend on it, and the sums here are sm
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "xbl_d share": partial(losses.xbl_d, normalise=True),
     "xbl_d mass": partial(losses.xbl_d, normalise=False),
+    "xbl_d gated": lambda cam, distance, **options: losses.xbl_d_gated(
+        cam, distance, last_column(cam), normalise=False, **options
+    ),
     "overlap": losses.overlap,
     "rrr_g": losses.rrr_g,
     "energy": losses.energy,
@@ -27,6 +30,13 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "ppce": losses.ppce,
 }
 """Every loss of a CAM, called as ``loss(cam, annotation(loss name, mask), reduction=...)``."""
+
+
+def last_column(cam: Tensor) -> Tensor:
+    """A decoy mask that fits the CAM."""
+    mask = torch.zeros_like(cam, dtype=torch.bool)
+    mask[..., -1] = True
+    return mask
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -59,7 +69,7 @@ def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
                 module.running_mean.copy_(torch.randn(module.num_features, generator=generator))
                 module.running_var.uniform_(0.5, 2.0, generator=generator)
     return model
@@ -98,6 +108,22 @@ def smooth_net() -> SplitNet:
     head = nn.Sequential(nn.Flatten(), nn.Linear(18, 2), nn.Tanh(), nn.Linear(2, 3))
     # A seed whose rectified maps of logits are neither dead nor positive everywhere.
     return randomised(SplitNet(features, head), seed=20).double()
+
+
+def pooled_net() -> SplitNet:
+    """Of the study's kinds of layers, few weights, in float64; images ``(N, 1, 5, 5)``, grid 4 x 4.
+
+    All weights of the head are positive, so that no map is dead.
+    """
+    features = nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU())
+    head = nn.Sequential(
+        nn.MaxPool2d(2), CellFlatten(), nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 3)
+    )
+    model = randomised(SplitNet(features, head), seed=2).double()
+    with torch.no_grad():
+        for weight in model.head.parameters():
+            weight.abs_()
+    return model
 
 
 def fc_net(inplace: bool = False) -> SplitNet:

@@ -5,7 +5,6 @@ They lie outside what DVC tracks, for DVC removes a stage's outputs before it ru
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,16 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from xblcore import project
+from xblcore import imports, project
 from xblcore.config import TaskConfig
 from xblcore.evaluate import Measurement
 from xblcore.methods import Method
 from xblcore.prepare import TaskData, device_of, digest
 from xblcore.train import EpochLog
-
-# A finished run is taken up again only if none of these modules has changed since.
-DECIDING = ("cam", "capture", "distance", "losses", "released", "methods", "models", "train",
-            "evaluate", "explainers", "metrics", "prepare", "study")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,11 @@ def drop(root: Path, task: str, method: str) -> None:
 def run_key(
     data: TaskData, settings: TaskConfig, method: Method, *, weight: float, seed: int
 ) -> str:
-    """Digest of all that decides a run's numbers: settings, data, code, PyTorch and device."""
+    """Digest of all that decides a run's numbers: settings, data, code, PyTorch and device.
+
+    The code is what the study and the method's module rest on: a finished run is taken up again
+    only if none of it has changed since.
+    """
     undecided = ("profile", "weights", "seeds", "sweep_seeds", "device")
     return digest(
         {
@@ -84,10 +83,7 @@ def run_key(
             "weight": weight,
             "seed": seed,
             "data": data.fingerprint,
-            "code": [
-                hashlib.sha256(Path(__file__).with_name(f"{name}.py").read_bytes()).hexdigest()
-                for name in DECIDING
-            ],
+            "code": imports.digests("xblcore.study", f"xblcore.methods.{method.name}"),
             "torch": torch.__version__,
             "device": str(device_of(settings)),
         }

@@ -31,16 +31,24 @@ from xblcore.train import EpochLog, TrainConfig, fit
 WATCHED = CAMS[1]  # the explainer shown over training
 
 
-def run(data: TaskData, settings: TaskConfig, method: Method, *, weight: float, seed: int) -> Run:
-    """Train one network and measure it.
+def run(
+    data: TaskData,
+    settings: TaskConfig,
+    method: Method,
+    *,
+    weight: float | None = None,
+    seed: int = 0,
+) -> Run:
+    """Train one network by any method on any task, and measure it.
 
     Args:
         data: from :func:`xblcore.prepare.load_data` with the same settings.
         settings: of the task.
         method: how to train.
-        weight: of the explanation loss.
+        weight: of the explanation loss; None: the method's default for the task.
         seed: of the initial weights, the order of the images and random scores.
     """
+    weight = method.weight_for(settings.task) if weight is None else weight
     torch.set_num_threads(settings.threads)
     started = time.perf_counter()
     model = new_model(settings, data, seed=seed)

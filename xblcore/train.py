@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xblcore.cam import capture
-from xblcore.methods import Annotations, Method, Step
+from xblcore.methods.base import Annotations, Batch, Method, Step
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,10 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class EpochLog:
-    """Means over one epoch's steps: losses before weighting, and training accuracy."""
+    """Means over one epoch's steps: losses before weighting, and training accuracy.
+
+    Of a method that adds images to a batch, both are of all of them.
+    """
 
     epoch: int
     cross_entropy: float
@@ -136,8 +139,14 @@ def forward(
     layer: str,
     generator: torch.Generator,
 ) -> Step:
-    """One forward pass of the images ``index``, with what the method's penalty needs of it."""
-    images, labels = data.images[index], data.labels[index]
+    """One forward pass of the images ``index``, with what the method's penalty needs of it.
+
+    A method that changes the data does so before the pass.
+    """
+    batch = Batch(data.images[index], data.labels[index], data.annotations.take(index))
+    if method.augment:
+        batch = method.augment(batch, generator)
+    images, labels, annotations = batch
     images.requires_grad_("input_gradient" in method.needs)
     if method.penalty is None:  # nothing to explain: no hook, no copy
         logits = model(images)
@@ -148,7 +157,7 @@ def forward(
         if seen.features is None:
             raise ValueError(f"layer must take part in the forward pass, got {layer!r}")
         features = seen.features
-    return Step(images, labels, features, logits, data.annotations.take(index), generator)
+    return Step(images, labels, features, logits, annotations, generator, model)
 
 
 def _check_classes(labels: tuple[int, int], logits: Tensor) -> None:

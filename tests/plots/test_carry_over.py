@@ -8,14 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import toys
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 from synthetic import EXPLAINERS, HELD_OUT, TRUTHS, make_runs
 
 from xblcore import explainers, released
-from xblcore.methods import METHODS, Annotations, Step
+from xblcore.methods import METHODS, Step
 from xblcore.plots import carry_over, style
 from xblcore.results import method_table
+from xblcore.train import forward
 
 ALL = (*EXPLAINERS, *HELD_OUT)
 
@@ -119,27 +121,23 @@ def map_of(name: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """What the penalty of a method asks for, seen while it is computed."""
     asked: set[str] = set()
 
-    def cam(self, method, score):
-        asked.add(method)
-        return self.features.sum(1).abs()
+    def spy(owner, function, told):
+        original = getattr(owner, function)
 
-    def input_gradient(self):
-        asked.add("input_gradient")
-        return self.images
+        def called(*arguments):
+            asked.add(told or arguments[1])
+            return original(*arguments)
 
-    def guided(features, probabilities):
-        asked.add("grad_cam")
-        return features.sum(1)
+        monkeypatch.setattr(owner, function, called)
 
-    monkeypatch.setattr(Step, "cam", cam)
-    monkeypatch.setattr(Step, "input_gradient", input_gradient)
-    monkeypatch.setattr(released, "guided_grad_cam", guided)
-    mask = torch.tensor([[[True, False], [False, False]]])
-    marked = Annotations(mask, ~mask, torch.rand(1, 2, 2), ~mask)
-    step = Step(torch.rand(1, 1, 2, 2), torch.tensor([0]), torch.rand(1, 3, 2, 2),
-                torch.rand(1, 2), marked, torch.Generator())  # fmt: skip
-    if METHODS[name].penalty is not None:
-        METHODS[name].penalty(step)
+    spy(Step, "cam", None)
+    spy(Step, "input_gradient", "input_gradient")
+    spy(released, "guided_grad_cam", "grad_cam")
+    every = torch.arange(8)
+    method, data = METHODS[name], toys.shortcut(8, seed=0)
+    step = forward(toys.small_net(), data, every, method, "features", toys.seeded())
+    if method.penalty is not None:
+        method.penalty(step)
     return asked
 
 

@@ -162,8 +162,8 @@ def test_marks_all_over_an_image_are_refused():
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
-        ("xbl", {}, "method must be one of erm, xbl_d"),
-        ("oracle", {}, "method must be one of erm, xbl_d"),
+        ("xbl", {}, "method must be one of erm, cdep"),
+        ("oracle", {}, "method must be one of erm, cdep"),
         ("rrr", {}, "annotations must have wrong regions marked for rrr, got none"),
         ("xbl_d", {"epochs": 0}, "epochs must be above 0, got 0"),
         ("xbl_d", {"weight": -1.0}, "weight must be at least 0, got -1.0"),

@@ -97,7 +97,7 @@ def _look(method: str) -> dict[str, str]:
     return {"name": look.label, "colour": look.colour, "path": marker_path(look.marker)}
 
 
-def marker_path(marker: str) -> str:
+def marker_path(marker: style.Marker) -> str:
     """A marker of matplotlib as the path of an SVG, in a square from -1 to 1, y down.
 
     >>> marker_path("^")

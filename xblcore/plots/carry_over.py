@@ -20,11 +20,17 @@ MIN_GAP = 0.01  # as in xblcore.stats.recovery: a smaller gap of flips leaves no
 # tables reads. Both need torch where they are defined; a test holds them to be the same there.
 TRAINED_ON = {
     "xbl_d": "hires_cam",
+    "xbl_d_gated": "hires_cam",
     "xbl_overlap": "hires_cam",
     "xbl_d_grad_cam": "grad_cam",
     "xbl_d_released": "grad_cam",
     "rrr": "input_gradient",
     "rrr_g": "grad_cam",
+    "rbr": "input_gradient",
+    "hint": "grad_cam",
+    "energy": "hires_cam",
+    "l1": "hires_cam",
+    "ppce": "hires_cam",
 }
 READS = {
     "grad_cam": "grad_cam",

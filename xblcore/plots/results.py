@@ -57,7 +57,8 @@ def by_method(
         ax.scatter(values, below, s=13, color=look.colour, alpha=0.55, lw=0)
         mean, low, high = means.loc[name, ["mean", "ci_low", "ci_high"]].astype(float)
         ax.plot([low, high], [row, row], "|-", color=look.colour, lw=1.8, ms=11, mew=1.8)
-        ax.plot(mean, row, look.marker, color=look.colour, ms=look.size, mec="white", mew=0.7)
+        ax.plot(mean, row, ls="", marker=look.marker, color=look.colour, ms=look.size, mec="white",
+                mew=0.7)  # fmt: skip
         share = float(means.loc[name, "nan_share"])
         text = f"{mean:.3f}".replace("-", "−") if mean == mean else "undefined"
         text += f" ({share:.0%} NaN)" if 0.005 <= share < 1 else ""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
+import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#7f7f7f", "#e69f00", "#56b4e9", "#009e73"
 BLUE, VERMILLION, PURPLE = "#0072b2", "#d55e00", "#cc79a7"
+COLOURS = {
+    "black": BLACK, "grey": GREY, "orange": ORANGE, "sky": SKY, "green": GREEN, "blue": BLUE,
+    "vermillion": VERMILLION, "purple": PURPLE,
+}  # fmt: skip
 
 RC: dict[Any, Any] = {
     "figure.dpi": 100,
@@ -48,37 +53,40 @@ RC: dict[Any, Any] = {
 }
 
 
+Marker = str | tuple[int, Literal[0, 1, 2], int]
+"""A marker of matplotlib: its name, or number of points, kind and degrees."""
+
+
 @dataclass(frozen=True)
 class MethodStyle:
     """How a method appears in every figure and table."""
 
     label: str
     colour: str
-    marker: str
+    marker: Marker
 
     @property
     def size(self) -> float:
         """Of the marker in points, so that all look equally large."""
+        if isinstance(self.marker, tuple):
+            return 10.0
         return {"*": 12.0, "D": 6.5, "P": 8.5, "X": 8.5}.get(self.marker, 7.5)
 
 
-METHODS = {
-    "erm": MethodStyle("ERM", GREY, "X"),
-    "oracle": MethodStyle("Oracle", BLACK, "*"),
-    "xbl_d": MethodStyle("XBL-D", BLUE, "o"),
-    "xbl_d_grad_cam": MethodStyle("XBL-D (Grad-CAM)", SKY, "s"),
-    "xbl_d_released": MethodStyle("XBL-D (released)", PURPLE, "P"),
-    "xbl_overlap": MethodStyle("XBL-overlap", ORANGE, "D"),
-    "rrr": MethodStyle("RRR", GREEN, "^"),
-    "rrr_g": MethodStyle("RRR-G", VERMILLION, "v"),
-    "rbr": MethodStyle("RBR", GREEN, "<"),
-    "hint": MethodStyle("HINT", PURPLE, "p"),
-    "cdep": MethodStyle("CDEP", ORANGE, ">"),
-    "ce_augment": MethodStyle("CE (augmented)", GREY, "h"),
-    "energy": MethodStyle("Energy", SKY, "d"),
-    "l1": MethodStyle("L1", VERMILLION, "8"),
-    "ppce": MethodStyle("PPCE", BLACK, "H"),
-}
+def _looks() -> dict[str, MethodStyle]:
+    """What ``methods.yaml`` beside this file says of each method."""
+    text = (Path(__file__).parent / "methods.yaml").read_text(encoding="utf-8")
+    return {
+        name: MethodStyle(
+            look["label"],
+            COLOURS[look["colour"]],
+            tuple(look["marker"]) if isinstance(look["marker"], list) else look["marker"],
+        )
+        for name, look in yaml.safe_load(text).items()
+    }
+
+
+METHODS = _looks()
 
 LABELS = {
     "iou": "IoU",

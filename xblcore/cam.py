@@ -109,8 +109,12 @@ def grad_cam(features: Tensor, scores: Tensor, *, create_graph: bool = False) ->
     tensor([[[3., 3.]]])
     """
     gradient = _feature_gradient(features, scores, create_graph)
-    weights = gradient.mean((2, 3), keepdim=True)  # (N, K, 1, 1)
-    return _graph_or_not((weights * features).sum(1), create_graph)  # (N, h, w)
+    # Channels last, and the weights spread out: in backward the gradients then lie as the features
+    # of the networks here do. In another layout every layer behind would be slower.
+    cells = features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, h * w, K)
+    weights = gradient.permute(0, 2, 3, 1).flatten(1, 2).mean(1, keepdim=True)  # (N, 1, K)
+    cam = torch.linalg.vecdot(weights + torch.zeros_like(cells), cells)  # (N, h * w)
+    return _graph_or_not(cam.unflatten(1, features.shape[2:]), create_graph)  # (N, h, w)
 
 
 def hires_cam(features: Tensor, scores: Tensor, *, create_graph: bool = False) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 from workshop_cells import NOTEBOOKS, WORKSHOP, tagged
 
 from xblcore.pipeline import learners
@@ -88,3 +89,14 @@ def test_the_command_says_what_it_did_and_what_helps(tmp_path: Path, capsys):
     (tmp_path / "mine" / learners.MADE).write_text("[]")
     assert learners.main([str(tmp_path / "mine")]) == 1
     assert "delete it" in capsys.readouterr().err
+
+
+def test_a_learners_notebook_runs_to_its_end_with_every_blank_left(folder: Path):
+    """The one with the least training; a blank is told of and stops nothing."""
+    path = folder / "2_grad_cam_by_hand.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    blanks = [cell for cell in notebook.cells if tagged(cell, "exercise")]
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(WORKSHOP)}}).execute()
+    said = [cell.outputs[0]["data"]["text/plain"] for cell in blanks]
+    assert len(said) == 4
+    assert all(text.startswith("✗ Not yet: there is still a blank") for text in said)

@@ -49,7 +49,7 @@ browser-test: setup ## tests that drive JupyterLab in a browser; needs Chromium
 	$(RUN) -m pytest -m browser tests/browser
 
 lab: setup ## open JupyterLab at the start page
-	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/start.ipynb
+	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/start.ipynb
 
 workshop: setup ## the workshop's notebooks without solutions, to build/workshop
 	$(RUN) -m xblcore.pipeline.learners build/workshop

@@ -273,8 +273,8 @@ def test_nothing_that_was_saved_is_lost_and_nothing_drawn_is_forgotten(hand):
     both = first | along(SIZES["a.png"], (0.2, 0.8), (0.4, 0.8), 1.75)
     assert (hand.mask("a.png") != both).sum() <= 4
     hand.click("Previous")
+    hand.image_is("a.png")  # before the restart, which would drop what is on its way
     hand.lab.restart()
-    hand.image_is("a.png")
     before = hand.shown()
     hand.drag((0.8, 0.5), (0.8, 0.5))
     hand.told("run this cell again")

@@ -104,7 +104,6 @@ def load(spec: Spec, settings: TaskConfig, root: Path) -> RunData:
     )
 
 
-@functools.lru_cache(maxsize=1)
 def fingerprint(folder: Path, task: str) -> str:
     """Digest of all files of a built task."""
     return digest(store.read_manifest(folder, task)["files"])

@@ -123,8 +123,7 @@ def _beside(mask: Mask, generator: np.random.Generator) -> Mask:
 
 
 def _boxes(mask: Mask, _generator: np.random.Generator) -> Mask:
-    rows: Mask = mask.any(2)  # (N, H)
-    columns: Mask = mask.any(1)  # (N, W)
+    rows, columns = np.any(mask, axis=2), np.any(mask, axis=1)  # (N, H), (N, W)
     return _between(rows)[:, :, None] & _between(columns)[:, None, :]  # (N, H, W)
 
 

@@ -118,7 +118,7 @@ def layers(settings: Settings, weights: Weights) -> list[Spec]:
         spec for spec in _base(settings, weights) if _needs(spec, "cam") and spec.method != CROSSED
     ]
     combinations += [
-        replace(spec, layer=OWN_LAYER, cam=cam, score=score)  # type: ignore[arg-type]
+        replace(spec, layer=OWN_LAYER, cam=cam, score=score)
         for spec in others
         for cam, score in SOME_CAMS
     ]

@@ -1,4 +1,4 @@
-"""``notebooks/experiments/settings.yaml``, checked: which conditions, how much of the task."""
+"""``experiments/settings.yaml``, checked: which conditions, how much of the task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from xblcore import config, project
 from xblcore.config import TaskConfig
 
-FILE = Path("notebooks") / "experiments" / "settings.yaml"
+FILE = Path("experiments") / "settings.yaml"
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,7 @@ def _batch_norm(layer: nn.BatchNorm2d, parts: Parts) -> Parts:
 def _relu(_layer: nn.ReLU, parts: Parts) -> Parts:
     """The relevant part as if alone; the irrelevant one is what is then missing of the whole."""
     relevant = parts.relevant.relu()
-    return Parts(relevant, parts.whole.relu() - relevant)
+    return Parts(relevant, parts.whole.relu_() - relevant)  # in place on a new sum
 
 
 @propagate.register
@@ -227,5 +227,6 @@ def _with_bias(parts: Parts, bias: Tensor | None) -> Parts:
     if bias is None:
         return parts
     size = parts.relevant.abs()
-    own = size / (size + parts.irrelevant.abs() + TINY) * bias
-    return Parts(parts.relevant + own, parts.irrelevant + (bias - own))
+    # In place on what is new here and no derivative asks for, since fresh memory costs time.
+    own = size / parts.irrelevant.abs().add_(size).add_(TINY) * bias
+    return Parts(parts.relevant + own, (bias - own).add_(parts.irrelevant))

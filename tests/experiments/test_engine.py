@@ -16,7 +16,7 @@ import psutil
 import pytest
 from distributed import Client
 
-from xblcore.experiments import engine, store
+from xblcore.experiments import engine, running, store
 from xblcore.experiments.spec import Spec
 from xblcore.pipeline.execute import KERNEL_ENVIRONMENT
 
@@ -33,7 +33,7 @@ def run_all(specs, root, *, run=fake_runs.run, key=fake_runs.key, **options):
 def assert_as_in_a_loop(frame, specs):
     """The rows that a plain loop over the specs gives."""
     rows = [row for spec in specs for row in fake_runs.rows(spec)]
-    plain = pd.DataFrame(rows, columns=list(store.COLUMNS))
+    plain = pd.DataFrame(rows, columns=list(running.COLUMNS))
     pd.testing.assert_frame_equal(frame, plain.astype({"annotated": float, "decoy_size": float}))
 
 
@@ -100,7 +100,7 @@ def test_what_is_finished_needs_no_workers(tmp_path):
 
 def test_no_specs_give_an_empty_frame(tmp_path):
     frame = run_all([], tmp_path)
-    assert (len(frame), tuple(frame.columns)) == (0, store.COLUMNS)
+    assert (len(frame), tuple(frame.columns)) == (0, running.COLUMNS)
 
 
 def test_a_damaged_run_is_named_before_any_work(tmp_path):
@@ -191,4 +191,5 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(client, tmp_path):
 
 
 if __name__ == "__main__":
+    engine.CPU_COUNT = 1
     run_all(SPECS, Path(sys.argv[1]), run=fake_runs.run_two_and_on_last_long)

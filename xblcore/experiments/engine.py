@@ -28,8 +28,9 @@ from tqdm import tqdm
 
 from xblcore import project
 from xblcore.experiments import running, store
+from xblcore.experiments.running import COLUMNS, Row
 from xblcore.experiments.spec import Spec
-from xblcore.experiments.store import COLUMNS, Finished, Row
+from xblcore.experiments.store import Finished
 
 SCHEDULER = "scheduler-address"  # Dask's own setting, by the variable DASK_SCHEDULER_ADDRESS
 LOCAL = {
@@ -80,8 +81,8 @@ def run_all(
             for which its own differs.
 
     Returns:
-        The rows in the order of ``specs``, columns :data:`~xblcore.experiments.store.COLUMNS`; the
-        same whichever worker did what, and whatever was finished before.
+        The rows in the order of ``specs``, with the columns ``running.COLUMNS``; the same whichever
+        worker did what, and whatever was finished before.
 
     Raises:
         RunError: a run raised or cost too many workers. What has finished is kept; the rest is

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from xblcore import project
+from xblcore.experiments.running import COLUMNS, Row
 from xblcore.experiments.spec import Spec
 
-Row = dict[str, Any]
-SETTINGS = tuple(field.name for field in fields(Spec))
 NUMBERS = ("value", "nan_share")
-COLUMNS = (*SETTINGS, "data", "split", "explainer", "metric", *NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Finished:
 
     Attributes:
         spec: what was run.
-        rows: one a measurement, each with every name of :data:`COLUMNS`.
+        rows: one a measurement, each with every name of ``running.COLUMNS``.
         seconds: wall time.
     """
 
@@ -57,7 +55,7 @@ def save(file: Path, finished: Finished) -> Finished:
         The run as :func:`load` would give it, so that a fresh run and a kept one are the same.
 
     Raises:
-        ValueError: a row has other names than :data:`COLUMNS`, or tells of another run.
+        ValueError: a row has other names than ``running.COLUMNS``, or tells of another run.
 
     >>> import tempfile
     >>> spec = Spec("decoy_coco", "erm", 0.0, 1)
@@ -121,10 +119,10 @@ def _checked(row: Row, settings: Row) -> Row:
     if set(row) != set(COLUMNS):
         differing = ", ".join(sorted(set(row) ^ set(COLUMNS)))
         raise ValueError(f"a row must have the names of COLUMNS, got a difference in {differing}")
-    for name in SETTINGS:
-        if row[name] != settings[name]:
+    for name, value in settings.items():
+        if row[name] != value:
             raise ValueError(
-                f"{name} of a row must be that of its run, {settings[name]!r}, got {row[name]!r}"
+                f"{name} of a row must be that of its run, {value!r}, got {row[name]!r}"
             )
     return {name: _to_json(row[name]) if name in NUMBERS else row[name] for name in COLUMNS}
 

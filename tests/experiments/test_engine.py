@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -176,12 +177,19 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(client, tmp_path):
         text=True,
         start_new_session=True,  # so that the signal goes to all of its group, as Ctrl-C does
     )
-    fake_runs.wait_until(lambda: process.poll() or fake_runs.begun(tmp_path)[2])
-    fake_runs.wait_until(lambda: process.poll() or fake_runs.kept(tmp_path) == {0, 1})
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    assert fake_runs.pids(tmp_path) <= {member.pid for member in family}
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    try:
+        fake_runs.wait_until(lambda: process.poll() or fake_runs.begun(tmp_path)[2])
+        fake_runs.wait_until(lambda: process.poll() or fake_runs.kept(tmp_path) == {0, 1})
+        family = [
+            psutil.Process(process.pid),
+            *psutil.Process(process.pid).children(recursive=True),
+        ]
+        assert fake_runs.pids(tmp_path) <= {member.pid for member in family}
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # after an error alone is it still there
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == -signal.SIGINT, errors
     _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive

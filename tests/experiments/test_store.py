@@ -98,7 +98,7 @@ def test_rows_that_do_not_belong_are_refused_and_nothing_is_written(tmp_path, ro
 
 
 def write_many(file, value):
-    for _ in range(30):
+    for _ in range(10):
         store.save(file, Finished(SPEC, [row_of(SPEC, value)] * 50, value))
 
 

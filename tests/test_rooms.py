@@ -28,6 +28,7 @@ ROOMS: dict[str, set[str] | None] = {
     "decoys": set(),
     "distance": set(),
     "evaluate": {"capture", "explainers", "metrics"},
+    "experiments": ANY,
     "expected": {"config", "project", "results", "tolerance"},
     "explainers": {"cam", "capture"},
     "explorer": ANY,

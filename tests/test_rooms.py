@@ -29,6 +29,7 @@ ROOMS: dict[str, set[str] | None] = {
     "distance": set(),
     "evaluate": {"capture", "explainers", "metrics"},
     "expected": {"config", "project", "results", "tolerance"},
+    "experiments": ANY,
     "explainers": {"cam", "capture"},
     "explorer": ANY,
     "gradients": {"methods", "train"},

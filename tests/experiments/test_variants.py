@@ -17,7 +17,7 @@ RNG = np.random.default_rng
 
 
 def drawn(*, told=True, colour=False, count=COUNT):
-    """Images without structure; a decoy that tells the label, or any class. Arrays are read-only."""
+    """Images without structure; a decoy that tells the label, or any class. Arrays: read-only."""
     rng = RNG(5)
     palette = decoys.colour_palette(CLASSES) if colour else PALETTE
     labels = rng.integers(0, CLASSES, count)

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help setup data reproduce verify expected test browser-test lab workshop explore explore-light lock clean
+.PHONY: help setup data reproduce experiments verify expected test browser-test lab workshop explore explore-light lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -26,6 +26,9 @@ data: setup ## fetch and verify the data
 reproduce: setup ## rerun what has changed of the paper, on all cores
 	$(RUN) -m xblcore.pipeline.reproduce
 	@echo "Open results/paper/index.html"
+
+experiments: setup ## rerun what has changed of the experiments around the main grid, on all cores
+	$(RUN) -m xblcore.pipeline.experiments
 
 verify: setup ## compare your results with results/expected.json
 	$(RUN) -m xblcore.pipeline.verify

@@ -23,6 +23,7 @@ from xblcore import project
 from xblcore.pipeline import lifeline
 from xblcore.pipeline.dvc_command import Dvc, changed, stages
 
+PIPELINE = "dvc.yaml"  # without a target, `dvc status` looks at the experiments' too
 POLL_SECONDS = 0.1
 LOG_TAIL = 30
 # Goes back over the line that tells a person how far it is; a log gets no such line.
@@ -117,7 +118,7 @@ def reproduce(root: Path, jobs: int) -> None:
     Raises:
         ReproductionError: a stage failed, or DVC does not find its results in order afterwards.
     """
-    if Dvc(root, ["status", "-q"]).wait() == 0:
+    if Dvc(root, ["status", "-q", PIPELINE]).wait() == 0:
         print("Everything is up to date.")
         return
     first, train = stages(root)
@@ -131,8 +132,8 @@ def reproduce(root: Path, jobs: int) -> None:
         run_side_by_side(root, train, jobs)
     if Dvc(root, ["repro"]).wait():
         raise ReproductionError("a stage failed; its name is in DVC's last line")
-    if Dvc(root, ["status", "-q"]).wait():
-        Dvc(root, ["status"]).wait()
+    if Dvc(root, ["status", "-q", PIPELINE]).wait():
+        Dvc(root, ["status", PIPELINE]).wait()
         free = shutil.disk_usage(root).free / 2**30
         raise ReproductionError(
             "DVC reported success, yet its results above are not in order. Most often the disk was "

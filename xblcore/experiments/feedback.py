@@ -1,0 +1,157 @@
+"""What people mark, from what they should have marked: right, sloppy, arbitrary or wrong.
+
+The kinds follow the feedback types of Friedrich et al. 2023, "A typology for exploring the
+mitigation of shortcut behaviour" (correct, incomplete, arbitrary, adversarial), and add the
+sloppiness of a hand: outlines that are too wide, beside the object, or mere boxes. Pure functions
+of masks; what is random takes an explicit generator. NumPy and SciPy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Mask = NDArray[np.bool_]
+KINDS = ("correct", "incomplete", "dilated", "jittered", "boxes", "random", "adversarial")
+
+# Of the side of an image: how far a wide outline goes beyond the object, and how far beside it a
+# jittered one may lie in each direction; 2 pixels of 28.
+SLOPPINESS = 1 / 14
+
+
+class Marked(NamedTuple):
+    """Two masks, bool ``(N, H, W)``: what is right to look at, and what is wrong."""
+
+    object_mask: Mask
+    decoy_mask: Mask
+
+
+def mark(kind: str, object_mask: Mask, decoy_mask: Mask, generator: np.random.Generator) -> Marked:
+    """What a person marks who should mark these masks.
+
+    ``correct``: these. ``incomplete``: half of each, on one side of its centre. ``dilated``: wider
+    by :data:`SLOPPINESS`. ``jittered``: moved by at most that in each direction. ``boxes``: the
+    bounding box of each. ``random``: as large, anywhere (moved cyclically). ``adversarial``: the
+    object is marked as wrong, and all else as right.
+
+    Args:
+        kind: one of :data:`KINDS`.
+        object_mask: bool ``(N, H, W)``; not changed.
+        decoy_mask: bool ``(N, H, W)``; not changed. An empty mask stays empty, that is unmarked.
+        generator: source of randomness.
+
+    Returns:
+        The masks marked, of the same shape. They may overlap, as a person's may.
+
+    Raises:
+        ValueError: unknown kind, or masks that are not boolean ``(N, H, W)`` of one shape.
+
+    >>> dot = np.zeros((1, 3, 3), bool)
+    >>> dot[0, 1, 1] = True
+    >>> mark("adversarial", dot, ~dot, np.random.default_rng(0)).decoy_mask.sum()
+    np.int64(1)
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    for name, mask in (("object_mask", object_mask), ("decoy_mask", decoy_mask)):
+        if mask.dtype != np.bool_ or mask.ndim != 3 or mask.shape != object_mask.shape:
+            raise ValueError(
+                f"{name} must be bool (N, H, W) like object_mask, got {mask.dtype} of shape "
+                f"{mask.shape}"
+            )
+    if kind == "adversarial":
+        marked = object_mask.any((1, 2), keepdims=True)
+        return Marked(marked & ~object_mask, object_mask.copy())
+    change = _CHANGES[kind]
+    return Marked(change(object_mask, generator), change(decoy_mask, generator))
+
+
+def only_some(marked: Marked, count: int, generator: np.random.Generator) -> Marked:
+    """The masks of ``count`` images drawn at random; those of the others are empty.
+
+    A larger count from the same generator state includes the images of a smaller one.
+
+    Raises:
+        ValueError: more than there are, or fewer than one.
+    """
+    total = len(marked.object_mask)
+    if not 1 <= count <= total:
+        raise ValueError(f"annotated must be in [1, {total}], the training images, got {count}")
+    kept = np.zeros((total, 1, 1), bool)
+    kept[generator.permutation(total)[:count]] = True
+    return Marked(marked.object_mask & kept, marked.decoy_mask & kept)
+
+
+def _same(mask: Mask, _generator: np.random.Generator) -> Mask:
+    return mask.copy()
+
+
+def _half(mask: Mask, generator: np.random.Generator) -> Mask:
+    """The half of each mask on one side of a line in a random direction, by number of pixels."""
+    kept = np.zeros_like(mask)
+    angles = generator.uniform(0, 2 * np.pi, len(mask))
+    for one, out, angle in zip(mask, kept, angles, strict=True):
+        rows, columns = np.nonzero(one)
+        order = np.argsort(rows * np.sin(angle) + columns * np.cos(angle), kind="stable")
+        half = order[: -(-len(order) // 2)]
+        out[rows[half], columns[half]] = True
+    return kept
+
+
+def _wider(mask: Mask, _generator: np.random.Generator) -> Mask:
+    radius = _margin(mask)
+    reach = np.arange(-radius, radius + 1)
+    disk = np.hypot(reach[:, None], reach) <= radius
+    wide: Mask = ndimage.binary_dilation(mask, disk[None])
+    return wide
+
+
+def _beside(mask: Mask, generator: np.random.Generator) -> Mask:
+    """Each mask moved by a few pixels, cut off at the border."""
+    margin = _margin(mask)
+    height, width = mask.shape[1:]
+    padded = np.pad(mask, ((0, 0), (margin, margin), (margin, margin)))
+    moved = np.empty_like(mask)
+    starts = generator.integers(0, 2 * margin + 1, (len(mask), 2))
+    for one, out, (row, column) in zip(padded, moved, starts, strict=True):
+        out[:] = one[row : row + height, column : column + width]
+    return moved
+
+
+def _boxes(mask: Mask, _generator: np.random.Generator) -> Mask:
+    rows, columns = np.any(mask, axis=2), np.any(mask, axis=1)  # (N, H), (N, W)
+    return _between(rows)[:, :, None] & _between(columns)[:, None, :]  # (N, H, W)
+
+
+def _between(line: Mask) -> Mask:
+    """From the first to the last that is set, in each row of ``(N, L)``."""
+    begun, to_come = np.maximum.accumulate(line, 1), np.maximum.accumulate(line[:, ::-1], 1)
+    between: Mask = begun & to_come[:, ::-1]
+    return between
+
+
+def _anywhere(mask: Mask, generator: np.random.Generator) -> Mask:
+    moved = np.empty_like(mask)
+    shifts = generator.integers(0, mask.shape[1:], (len(mask), 2))
+    for one, out, shift in zip(mask, moved, shifts, strict=True):
+        out[:] = np.roll(one, tuple(shift), (0, 1))
+    return moved
+
+
+def _margin(mask: Mask) -> int:
+    side: int = min(mask.shape[1:])
+    return max(1, round(side * SLOPPINESS))
+
+
+_CHANGES: dict[str, Callable[[Mask, np.random.Generator], Mask]] = {
+    "correct": _same,
+    "incomplete": _half,
+    "dilated": _wider,
+    "jittered": _beside,
+    "boxes": _boxes,
+    "random": _anywhere,
+}

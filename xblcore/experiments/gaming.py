@@ -13,6 +13,7 @@ import pandas as pd
 from xblcore.experiments import measures, weighing
 from xblcore.plots.carry_over import METRIC, MIN_GAP, READS, SPLIT, TRAINED_ON, TRUTH
 from xblcore.plots.results import select
+from xblcore.plots.style import label
 from xblcore.stats import Floats
 
 COMBINATION = ["layer", "cam", "score"]  # what a CAM in training is computed with
@@ -52,6 +53,36 @@ def chosen(*experiments: pd.DataFrame, layer: str) -> pd.DataFrame:
         found.append(best[best["chosen"]].drop(columns="chosen"))
     once = ["task", "seed", *key, "split", "explainer", "metric"]
     return pd.concat(found, ignore_index=True).drop_duplicates(once, ignore_index=True)
+
+
+def readable_layers(table: pd.DataFrame) -> pd.DataFrame:
+    """Recovery by method and layer (rows), and by CAM and score (columns), ready to print.
+
+    Args:
+        table: from :func:`layers`.
+    """
+    rows = table[(table["metric"] == "recovery") & (table["layer"] != "")]
+    cams = rows["cam"].map(label) + ", " + rows["score"].replace("log_prob", "log p")
+    rows = rows.assign(Trained=rows["method"].map(label) + ", " + rows["layer"], cams=cams)
+    return measures.readable(rows, "Trained", "cams", head=str)
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The gap by method and explainer, what is true, and the recovery, ready to print.
+
+    Args:
+        table: from :func:`table`, of one layer, CAM and score a method.
+    """
+    rows = table[~table["metric"].eq("reported") & (table["method"] != "erm")]
+    first = rows.loc[rows["metric"] == "true", "explainer"].iloc[0]  # the same beside each
+    rows = rows[rows["metric"].ne("true") | rows["explainer"].eq(first)]
+    heads = "Gap, " + rows["explainer"].map(label)
+    heads = heads.mask(rows["metric"] == "true", "Cured in truth")
+    rows = rows.assign(head=heads.mask(rows["metric"] == "recovery", "Recovery"))
+    wide = measures.readable(rows.assign(Method=rows["method"].map(label)), "Method", "head",
+                             head=str)  # fmt: skip
+    leading = ["Method", "Recovery", "Cured in truth"]
+    return wide[[*leading, *(name for name in wide if name not in leading)]]
 
 
 def _in_full(runs: pd.DataFrame, layer: str) -> pd.DataFrame:

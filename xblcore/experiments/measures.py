@@ -7,6 +7,7 @@ its own seed that were trained on the same data for as many epochs. Without torc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,12 @@ OUTCOMES = {
 }
 
 
+def read(path: str | Path) -> pd.DataFrame:
+    """Rows that an experiment wrote; empty is "not given", and the explainer ``none`` is a name."""
+    given = {name: [""] for name in ("annotated", "layer", "cam", "score", "decoy_size", "value")}
+    return pd.read_csv(path, keep_default_na=False, na_values=given)
+
+
 def beside(rows: pd.DataFrame, name: str) -> NDArray[np.float64]:
     """What the method ``name`` reached with the seed and under the condition of each row.
 
@@ -39,7 +46,8 @@ def beside(rows: pd.DataFrame, name: str) -> NDArray[np.float64]:
         name: ``erm`` or ``oracle``.
 
     Returns:
-        ``(len(rows),)``, by the same metric, split and explainer; NaN where it was not run.
+        ``(len(rows),)``, by the same metric, split and explainer; NaN where it was not run. An
+        oracle that was never trained for longer counts as it is for every wait.
 
     Raises:
         ValueError: two runs of ``name`` under one condition disagree.
@@ -47,9 +55,11 @@ def beside(rows: pd.DataFrame, name: str) -> NDArray[np.float64]:
     key = [*CONDITION, "seed", "split", "explainer", "metric"]
     own = rows.assign(decoy_size=pd.to_numeric(rows["decoy_size"]))  # None and NaN are the same
     reference = own.loc[own["method"] == name, [*key, "value"]].drop_duplicates()
+    if name == "oracle" and not reference["switch_on"].any():
+        key.remove("switch_on")  # only ERM was trained for longer
     if reference.duplicated(key).any():
         raise ValueError(f"runs of {name} must be one a condition and seed, got several")
-    found = own[key].merge(reference, how="left", on=key)["value"]
+    found = own[key].merge(reference[[*key, "value"]], how="left", on=key)["value"]
     return found.to_numpy(np.float64)
 
 

@@ -103,6 +103,18 @@ def readable(table: pd.DataFrame, columns: str, *, metric: str = "recovery") -> 
     return measures.readable(rows, "method", columns, head=_head)
 
 
+def one_decoy(table: pd.DataFrame) -> pd.DataFrame:
+    """Recovery by size and reliability of one decoy, ready to print.
+
+    Args:
+        table: from :func:`decoys`.
+    """
+    rows = table[(table["decoys"] == 1) & (table["metric"] == "recovery")]
+    heads = [f"{size:g} pixels, {share:.0%} tell" for size, share in
+             zip(rows["decoy_size"], rows["predictive"], strict=True)]  # fmt: skip
+    return _by_head(rows.assign(measured=heads))
+
+
 def two_decoys(table: pd.DataFrame) -> pd.DataFrame:
     """Flip rates of both decoys, both or only the first of them marked, ready to print.
 
@@ -114,9 +126,12 @@ def two_decoys(table: pd.DataFrame) -> pd.DataFrame:
     rows = table[(table["decoys"] == 2) & table["metric"].isin(rates)]
     which = {"all": "both marked", "first": "first marked"}
     heads = rows["marked"].map(which) + ": " + rows["metric"].map(rates)
-    rows = rows.assign(measured=heads).sort_values("marked", kind="stable")
-    table = measures.readable(rows, "method", "measured", head=str)
-    return table.assign(method=table["method"].map(label)).rename(columns={"method": "Method"})
+    return _by_head(rows.assign(measured=heads).sort_values("marked", kind="stable"))
+
+
+def _by_head(rows: pd.DataFrame) -> pd.DataFrame:
+    wide = measures.readable(rows, "method", "measured", head=str)
+    return wide.assign(method=wide["method"].map(label)).rename(columns={"method": "Method"})
 
 
 def _head(value: Any) -> str:

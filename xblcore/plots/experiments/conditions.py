@@ -162,6 +162,10 @@ def two_decoys(fig: Figure, table: pd.DataFrame, *, profile: str) -> Figure:
     ):
         own = shown[(shown["marked"] == marked) | shown["method"].isin(rows.BOUNDS)]
         rows.series(ax, own, names, "metric", conditions)
+        for y, name in enumerate(names):
+            if name not in set(own["method"]):
+                ax.text(0.02, y, "marks no decoy", transform=ax.get_yaxis_transform(), va="center",
+                        size=8, color=rows.LINE)  # fmt: skip
         for metric, look in conditions.items():
             if metric in erm:
                 ax.axvline(erm[metric], color=look.colour, lw=1, ls=(0, (4, 3)), zorder=0.6)

@@ -27,8 +27,11 @@ OVERVIEW = {
 def _wide(points: pd.DataFrame) -> pd.DataFrame:
     """One row a method and weight; columns ``mean``, ``ci_low`` and ``ci_high`` by metric."""
     numbers = points[points["metric"].isin([X, Y])]
-    wide = numbers.pivot(index=KEY, columns="metric", values=["mean", "ci_low", "ci_high"])
-    wide.columns = [f"{metric}_{what}" for what, metric in wide.columns]
+    parts = [
+        numbers.pivot(index=KEY, columns="metric", values=what).add_suffix(f"_{what}")
+        for what in ("mean", "ci_low", "ci_high")
+    ]
+    wide = pd.concat(parts, axis=1)
     order = {name: n for n, name in enumerate(dict.fromkeys(points["method"]))}
     wide = wide.reset_index()
     ranks = wide.assign(rank=wide["method"].map(order)).sort_values(["rank", "weight"])

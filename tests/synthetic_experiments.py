@@ -159,14 +159,17 @@ def sweep(**options: Any) -> pd.DataFrame:
     return study([({"weight": weight}, share) for weight, share in shares.items()], **options)
 
 
-def layers(**options: Any) -> pd.DataFrame:
+CAM_LOSSES = ("xbl_d", "energy", "hint", "l1", "ppce", "rrr_g", "xbl_overlap", "xbl_d_gated")
+
+
+def layers(methods: tuple[str, ...] = CAM_LOSSES, **options: Any) -> pd.DataFrame:
     """XBL-D at three layers and other CAM losses at one, by CAM and score, three weights each."""
     places = {"xbl_d": ["features.2", "features", "head.0"]}
     cams = {"grad_cam": 0.4, "hires_cam": 1.0}
     scores = {"logit": 0.6, "log_prob": 0.8, "projection": 1.0}
     weights = {1.0: 0.6, 3.0: 1.0, 10.0: 0.9}
     tables = [study([], truths={name: TRUTHS[name] for name in BOUNDS}, **options)]
-    for method in ("xbl_d", "energy", "hint", "l1", "ppce", "rrr_g", "xbl_overlap", "xbl_d_gated"):
+    for method in methods:
         conditions = [
             ({"layer": layer, "cam": cam, "score": score, "weight": weight}, a * b * c)
             for layer in places.get(method, ["features"])

@@ -35,7 +35,8 @@ OUTCOMES = {
 def read(path: str | Path) -> pd.DataFrame:
     """Rows that an experiment wrote; empty is "not given", and the explainer ``none`` is a name."""
     given = {name: [""] for name in ("annotated", "layer", "cam", "score", "decoy_size", "value")}
-    return pd.read_csv(path, keep_default_na=False, na_values=given)
+    rows = pd.read_csv(path, keep_default_na=False, na_values=given)
+    return rows.astype({"weight": float, "value": float, "nan_share": float})
 
 
 def beside(rows: pd.DataFrame, name: str) -> NDArray[np.float64]:

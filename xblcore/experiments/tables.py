@@ -6,8 +6,6 @@ One row a method, condition and metric, with the t interval over seeds. Those on
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -17,6 +15,7 @@ from xblcore.plots.results import select
 from xblcore.plots.style import label
 from xblcore.results import DECOY
 
+HEADS = {"annotated": "{:g} marked", "switch_on": "after {:g} epochs"}
 SECOND = "second_decoy_flip_rate"
 
 
@@ -100,7 +99,10 @@ def readable(table: pd.DataFrame, columns: str, *, metric: str = "recovery") -> 
         metric: of the table.
     """
     rows = table[(table["metric"] == metric) & table[columns].notna()]
-    return measures.readable(rows, "method", columns, head=_head)
+    text = HEADS.get(columns, "{}")
+    return measures.readable(
+        rows, "method", columns, head=lambda v: label(v) if isinstance(v, str) else text.format(v)
+    )
 
 
 def one_decoy(table: pd.DataFrame) -> pd.DataFrame:
@@ -132,7 +134,3 @@ def two_decoys(table: pd.DataFrame) -> pd.DataFrame:
 def _by_head(rows: pd.DataFrame) -> pd.DataFrame:
     wide = measures.readable(rows, "method", "measured", head=str)
     return wide.assign(method=wide["method"].map(label)).rename(columns={"method": "Method"})
-
-
-def _head(value: Any) -> str:
-    return label(value) if isinstance(value, str) else f"{value:g}"

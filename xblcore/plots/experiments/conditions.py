@@ -38,6 +38,8 @@ def interaction(fig: Figure, table: pd.DataFrame, *, profile: str) -> Figure:
         if ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             ax.set_ylabel("recovery")
     text = f"marked training images; all: {counts[-1]:,.0f}" if counts else ""
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(max(low, rows.VIEW[0]), min(high, rows.VIEW[1]))
     fig.supxlabel(f"{text}   (grey: the other methods; 0: as ERM, 1: as the oracle)", size=10)
     return rows.head(fig, "Recovery by how much is marked", table, profile)
 
@@ -70,15 +72,15 @@ def feedback(fig: Figure, table: pd.DataFrame, *, profile: str) -> Figure:
     axes = fig.subplots(1, len(kinds), sharey=True, sharex=True, squeeze=False)[0]
     for ax, kind in zip(axes, kinds, strict=True):
         rows.frame(ax, names, ticks=3)
-        rows.between_bounds(ax)
         for row in correct.to_dict("records") if kind != "correct" else ():
             y = names.index(row["method"])
             ax.plot([row["mean"]] * 2, [y - 0.36, y + 0.36], color="#8c8c8c", lw=1.6)
         own = shown[(shown["feedback"] == kind) & shown["method"].isin(names)]
         for row in own.to_dict("records"):
             look = rows.of_method(row["method"], hollow=bool(row["repeated"]))
-            rows.dot(ax, row, names.index(row["method"]), look)
+            rows.dot(ax, row, names.index(row["method"]), look, view=rows.VIEW)
         ax.set_title(style.label(kind), pad=16)
+    rows.between_bounds(axes)
     axes[len(kinds) // 2].set_xlabel(f"{rows.RECOVERY}; with 95% interval")
     grey = Look("the same method with correct feedback", "#8c8c8c", "|", 10)
     same = Look("a box around the decoy is the decoy: the correct runs", rows.LINE, hollow=True)
@@ -100,8 +102,8 @@ def switch_on(fig: Figure, table: pd.DataFrame, *, profile: str) -> Figure:
     rows.size(fig, len(names), each=0.42)
     left, right = fig.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     shown = table[table["metric"] == "recovery"]
-    rows.series(left, shown, names, "switch_on", conditions)
-    rows.between_bounds(left)
+    rows.series(left, shown, names, "switch_on", conditions, view=rows.VIEW)
+    rows.between_bounds([left])
     left.set_xlabel(rows.RECOVERY)
     late = {wait: look for wait, look in conditions.items() if wait}
     change = table[table["metric"] == "recovery_change"]
@@ -132,8 +134,8 @@ def decoys(fig: Figure, table: pd.DataFrame, *, decoy_size: int, profile: str) -
     }  # fmt: skip
     for ax, (by, (title, part, text)) in zip(axes, parts.items(), strict=True):
         conditions = rows.looks({n: text.format(n) for n in sorted(part[by].unique())})
-        rows.series(ax, part, names, by, conditions)
-        rows.between_bounds(ax)
+        rows.series(ax, part, names, by, conditions, view=rows.VIEW)
+        rows.between_bounds([ax])
         ax.set_xlabel(rows.RECOVERY)
         handles = rows.handles(list(conditions.values()))
         ax.legend(handles=handles, title=title, ncols=3, loc="lower center",
@@ -195,11 +197,11 @@ def layers(fig: Figure, table: pd.DataFrame, *, profile: str) -> Figure:
     axes = style.panels(fig, len(places), columns=columns, sharex=True)
     for ax, (method, layer) in zip(axes, places, strict=True):
         part = shown[(shown["method"] == method) & (shown["layer"] == layer)]
-        rows.series(ax, part.assign(method=part["score"]), scores, "cam", conditions)
+        by_score = part.assign(method=part["score"])
+        rows.series(ax, by_score, scores, "cam", conditions, view=rows.VIEW)
         ax.set_yticks(range(len(scores)), [names.get(score, score) for score in scores])
-        for x in (0, 1):
-            ax.axvline(x, color=rows.LINE, lw=1, ls=(0, (4, 3)), zorder=0.6)
         ax.set_title(f"{style.label(method)}, {layer}", size=10)
+    rows.between_bounds(axes, named=False)
     rows.below(axes, columns, "recovery")
     rows.key(fig, list(conditions.values()), title="CAM that the loss is computed on")
     return rows.head(fig, "Recovery by layer, CAM and score", table, profile)

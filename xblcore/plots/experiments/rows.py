@@ -16,6 +16,7 @@ from xblcore.plots import style
 WIDTH = 10.0  # inches, of every figure
 BOUNDS = ("erm", "oracle")
 RECOVERY = "recovery: 0 as ERM, 1 as the oracle"
+VIEW = (-1.0, 2.0)  # of a recovery; where there is little to recover it may be anything
 LINE = "#555555"
 BAND = "#f5f5f5"
 
@@ -58,7 +59,7 @@ def methods_of(table: pd.DataFrame, *, bounds: bool = False) -> list[str]:
 
 def size(fig: Figure, rows: int, *, each: float = 0.34, width: float = WIDTH) -> None:
     """Make a figure as high as its rows need, with its titles and key."""
-    fig.set_size_inches(width, 1.9 + each * rows)
+    fig.set_size_inches(width, max(3.6, 1.9 + each * rows))
 
 
 def frame(ax: Axes, names: Sequence[str], *, ticks: int = 5) -> None:
@@ -72,11 +73,18 @@ def frame(ax: Axes, names: Sequence[str], *, ticks: int = 5) -> None:
         ax.axhspan(row - 0.5, row + 0.5, color=BAND, lw=0, zorder=0)
 
 
-def dot(ax: Axes, row: Mapping[Any, Any], y: float, look: Look) -> None:
-    """Mean and interval of one row of a table; a word where it is undefined."""
+def dot(
+    ax: Axes, row: Mapping[Any, Any], y: float, look: Look, *, view: tuple[float, float] | None
+) -> None:
+    """Mean and interval of one row of a table; a word where it is undefined or out of view."""
     mean, low, high = float(row["mean"]), float(row["ci_low"]), float(row["ci_high"])
     if mean != mean:
         ax.text(0.02, y, "undefined", transform=ax.get_yaxis_transform(), va="center", size=7,
+                color=look.colour)  # fmt: skip
+        return
+    if beyond := _beyond(mean, view):
+        x, align, text = beyond
+        ax.text(x, y, text, transform=ax.get_yaxis_transform(), va="center", ha=align, size=7,
                 color=look.colour)  # fmt: skip
         return
     ax.plot([low, high], [y, y], "|-", color=look.colour, lw=1.5, ms=look.size + 1, mew=1.3)
@@ -86,8 +94,22 @@ def dot(ax: Axes, row: Mapping[Any, Any], y: float, look: Look) -> None:
             mew=1.4 if look.hollow else 0.6, color=look.colour)  # fmt: skip
 
 
+def _beyond(x: float, view: tuple[float, float] | None) -> tuple[float, Any, str] | None:
+    """Place along the axis, alignment and text of a number that is out of view."""
+    if view is None or view[0] <= x <= view[1]:
+        return None
+    text = f"{x:.1f}".replace("-", "−")
+    return (0.02, "left", f"◂ {text}") if x < view[0] else (0.98, "right", f"{text} ▸")
+
+
 def series(
-    ax: Axes, table: pd.DataFrame, names: Sequence[str], by: str, conditions: Mapping[Any, Look]
+    ax: Axes,
+    table: pd.DataFrame,
+    names: Sequence[str],
+    by: str,
+    conditions: Mapping[Any, Look],
+    *,
+    view: tuple[float, float] | None = None,
 ) -> Axes:
     """One metric under several conditions, side by side in the row of each method.
 
@@ -97,26 +119,34 @@ def series(
         names: of the methods, from the top.
         by: column of the conditions.
         conditions: their values, from the top of a row.
+        view: means beyond are written at the edge; None: all are drawn.
     """
     frame(ax, names)
-    step = min(0.26, 0.78 / len(conditions))
+    step = min(0.26, 0.78 / max(1, len(conditions)))
     middle = (len(conditions) - 1) / 2
     places = {value: n for n, value in enumerate(conditions)}
     shown = table[table["method"].isin(names) & table[by].isin(list(conditions))]
     for row in shown.to_dict("records"):
         y = names.index(row["method"]) + (places[row[by]] - middle) * step
-        dot(ax, row, y, conditions[row[by]])
+        dot(ax, row, y, conditions[row[by]], view=view)
     return ax
 
 
-def between_bounds(ax: Axes) -> None:
-    """Lines where ERM and the oracle are, for a recovery."""
-    for x, text in ((0, "ERM"), (1, "oracle")):
-        ax.axvline(x, color=LINE, lw=1, ls=(0, (4, 3)), zorder=0.6)
-        ax.annotate(
-            text, (x, 1), xycoords=("data", "axes fraction"), xytext=(0, 1), ha="center",
-            textcoords="offset points", size=8, color=LINE,
-        )  # fmt: skip
+def between_bounds(axes: Sequence[Axes], *, named: bool = True) -> None:
+    """Lines where ERM and the oracle are, for recoveries; call it once all panels are drawn.
+
+    The axis ends at :data:`VIEW` at the latest.
+    """
+    for ax in axes:
+        low, high = ax.get_xlim()
+        ax.set_xlim(max(low, VIEW[0]), min(high, VIEW[1]))
+        for x, text in ((0, "ERM"), (1, "oracle")):
+            ax.axvline(x, color=LINE, lw=1, ls=(0, (4, 3)), zorder=0.6)
+            if named:
+                ax.annotate(
+                    text, (x, 1), xycoords=("data", "axes fraction"), xytext=(0, 1), ha="center",
+                    textcoords="offset points", size=8, color=LINE,
+                )  # fmt: skip
 
 
 def handles(conditions: Sequence[Look]) -> list[Line2D]:

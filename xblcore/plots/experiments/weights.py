@@ -162,7 +162,7 @@ def overview(fig: Figure, table: pd.DataFrame, *, profile: str) -> Figure:
         rows.frame(ax, names, ticks=3)
         for row in table[table["metric"] == metric].to_dict("records"):
             y = names.index(row["method"])
-            rows.dot(ax, row, y, rows.of_method(row["method"]))
+            rows.dot(ax, row, y, rows.of_method(row["method"]), view=None)
             if row["mean"] == row["mean"]:
                 share = row["nan_share"]
                 note = f"\n{share:.0%} NaN" if share >= 0.005 else ""

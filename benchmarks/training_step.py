@@ -6,7 +6,7 @@ machine that is slower for a while does not tilt the table. With one thread it i
 does not count what others run meanwhile. Memory is the highest sum of what PyTorch's allocator
 holds during a step: images, weights, optimizer and graph. Random images of a task's shape.
 
-    python benchmarks/training_step.py [--network small_cnn] [--rounds 9] [--csv FILE]
+    python benchmarks/training_step.py [--network small_cnn] [--method rbr] [--rounds 9] [--csv F]
 """
 
 from __future__ import annotations
@@ -80,16 +80,18 @@ def peak_mib(method: Method, network: str, data: TrainingSet) -> float:
     return float(max(held)) / 2**20
 
 
-def measure(network: str, rounds: int, clock: Callable[[], float]) -> pd.DataFrame:
+def measure(
+    network: str, names: Sequence[str], rounds: int, clock: Callable[[], float]
+) -> pd.DataFrame:
     """One row a method."""
     data, one = training_set(network, BATCH * STEPS), training_set(network, BATCH)
     erm = METHODS["erm"]
-    mib = {name: peak_mib(method, network, one) for name, method in METHODS.items()}  # warms up too
-    pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in METHODS}
+    mib = {name: peak_mib(METHODS[name], network, one) for name in ("erm", *names)}  # warms up too
+    pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for _ in range(rounds):
-        for name, method in METHODS.items():
+        for name in names:
             beside = seconds(erm, network, data, clock)
-            pairs[name].append((seconds(method, network, data, clock), beside))
+            pairs[name].append((seconds(METHODS[name], network, data, clock), beside))
     rows = [
         (
             network,
@@ -99,7 +101,7 @@ def measure(network: str, rounds: int, clock: Callable[[], float]) -> pd.DataFra
             mib[name] / mib["erm"],
             mib[name],
         )
-        for name in METHODS
+        for name in names
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -108,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table and, if asked, write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", choices=SHAPES, action="append", help="default: small_cnn")
+    parser.add_argument("--method", choices=METHODS, action="append", help="default: every one")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--csv", type=Path)
@@ -115,7 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     clock = time.process_time if options.threads == 1 else time.perf_counter
     networks = options.network or ["small_cnn"]
-    table = pd.concat([measure(network, options.rounds, clock) for network in networks])
+    names = options.method or list(METHODS)
+    table = pd.concat([measure(network, names, options.rounds, clock) for network in networks])
     print(table.to_string(index=False, float_format="{:.2f}".format))
     if options.csv:
         table.round(3).to_csv(options.csv, index=False)

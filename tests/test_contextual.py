@@ -99,6 +99,23 @@ def test_the_cell_that_wins_the_pooling_brings_both_of_its_parts():
     assert (parts.relevant.item(), parts.irrelevant.item()) == (2.0, 3.0)
 
 
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("pool", [(2,), (3, 2, 1)], ids=["side by side", "overlapping"])
+def test_a_bias_shared_out_behind_the_pooling_is_as_in_front_of_it(pool, bias):
+    """In turn it waits for the pooling, on fewer cells; layer by layer it does not."""
+    model = nn.Sequential(nn.Conv2d(2, 3, 3, bias=bias), nn.MaxPool2d(*pool), nn.ReLU())
+    model = toys.randomised(model).double()
+    in_turn, by_layer = propagate(model, PARTS), PARTS
+    for layer in model:
+        by_layer = propagate(layer, by_layer)
+    torch.testing.assert_close(in_turn, by_layer, rtol=0, atol=1e-12)
+    gradients = (
+        torch.autograd.grad(parts.relevant.square().sum() + parts.whole.sum(), model.parameters())
+        for parts in (in_turn, by_layer)
+    )
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
+
+
 def test_without_a_mark_all_is_irrelevant_and_with_all_marked_nothing_but_the_bias_is_left():
     model = toys.randomised(
         SplitNet(nn.Conv2d(2, 3, 3), nn.Sequential(nn.Flatten(), nn.Linear(108, 4)))

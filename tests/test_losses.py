@@ -64,6 +64,17 @@ def test_values_computed_by_hand(loss, cam, marked, expected):
     assert both.item() == pytest.approx(expected, abs=1e-7)
 
 
+def test_ppce_is_the_binary_cross_entropy_to_one():
+    """Dark cells included, and a CAM that is dark altogether."""
+    cam, mask = batch()
+    level = cam / cam.amax((1, 2), keepdim=True).clamp(min=1e-300)
+    nats = torch.nn.functional.binary_cross_entropy(level, torch.ones_like(level), reduction="none")
+    expected = (nats * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
+    assert ((level == 0) & mask).any(), "a dark cell counts"
+    actual = losses.ppce(cam, mask, reduction="none")
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10)
+
+
 def test_rrr_by_hand():
     """Two channels, two pixels, the second one marked: ``2^2 + (-3)^2``."""
     gradient = torch.tensor([[[[1.0, 2.0]], [[5.0, -3.0]]]])

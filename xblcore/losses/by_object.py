@@ -56,16 +56,16 @@ def l1(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Te
 def ppce(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     """Per-pixel cross-entropy of the CAM to 1 inside the object: ``-mean_{R} log B+``, in nats.
 
-    Cells at 0 count with the logarithm that ``binary_cross_entropy`` clamps at -100.
+    A cell's logarithm is at least -100, that of a cell at 0, as in ``binary_cross_entropy``.
     Source: Rao et al. 2023 (there after Shen et al. 2021). Arguments as :func:`energy`.
 
     >>> ppce(torch.tensor([[[4.0, 4.0]]]), torch.tensor([[[True, False]]]))
     tensor(0.)
     """
     check_cam(cam, object_mask, "object_mask")
-    level = scaled(cam)
-    missing = torch.nn.functional.binary_cross_entropy(
-        level, torch.ones_like(level), reduction="none"
-    )
-    cells = object_mask.sum((1, 2)).clamp(min=1)
-    return reduce((missing * object_mask).sum((1, 2)) / cells, non_empty(object_mask), reduction)
+    lit = object_mask & (cam > 0)
+    # log 1 = 0 elsewhere, where a logarithm of 0 would make the gradient NaN
+    gained = torch.where(lit, scaled(cam), 1.0).log().clamp(min=-100).sum((1, 2))
+    cells = object_mask.sum((1, 2))
+    dark = cells - lit.sum((1, 2))
+    return reduce((100 * dark - gained) / cells.clamp(min=1), cells > 0, reduction)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MultipleLocator
 
 from xblcore.plots import style
 from xblcore.plots.carry_over import READS
@@ -43,7 +44,8 @@ def said_and_true(fig: Figure, table: pd.DataFrame, *, profile: str) -> Figure:
     rows.size(fig, len(names), each=0.36, width=rows.WIDTH + 2)
     axes = fig.subplots(1, len(explainers), sharey=True, sharex=True)
     for ax, explainer in zip(axes, explainers, strict=True):
-        rows.frame(ax, names, ticks=3)
+        rows.frame(ax, names)
+        ax.xaxis.set_major_locator(MultipleLocator(0.5))
         for x in (0, 1):
             ax.axvline(x, color=rows.LINE, lw=1, ls=(0, (4, 3)), zorder=0.6)
         for y, name in enumerate(names):

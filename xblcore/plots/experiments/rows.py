@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from xblcore.plots import style
 
@@ -140,6 +140,7 @@ def between_bounds(axes: Sequence[Axes], *, named: bool = True) -> None:
     for ax in axes:
         low, high = ax.get_xlim()
         ax.set_xlim(max(low, VIEW[0]), min(high, VIEW[1]))
+        ax.xaxis.set_major_locator(MultipleLocator(0.5))
         for x, text in ((0, "ERM"), (1, "oracle")):
             ax.axvline(x, color=LINE, lw=1, ls=(0, (4, 3)), zorder=0.6)
             if named:

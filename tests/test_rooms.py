@@ -30,7 +30,6 @@ ROOMS: dict[str, set[str] | None] = {
     "evaluate": {"capture", "explainers", "metrics"},
     "experiments": ANY,
     "expected": {"config", "project", "results", "tolerance"},
-    "experiments": ANY,
     "explainers": {"cam", "capture"},
     "explorer": ANY,
     "gradients": {"methods", "train"},

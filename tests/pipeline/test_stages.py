@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,7 +23,22 @@ STARTERS = {
 }
 REGISTRY, ENTRY = "xblcore/methods/__init__.py", "xblcore/methods/{}.py"
 
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+def stages_of(pipeline: str) -> dict[str, dict]:
+    """Stages of a ``dvc.yaml``; of one that stands for several, the notebook of each."""
+    found = {}
+    for name, stage in yaml.safe_load((ROOT / pipeline).read_text(encoding="utf-8"))[
+        "stages"
+    ].items():
+        each = stage.get("foreach", {None: ""})
+        for key, item in each.items():
+            text = json.dumps(stage.get("do", stage)).replace("${item}", item)
+            found[f"{name}@{key}" if key else name] = json.loads(text)
+    return found
+
+
+STAGES = stages_of("dvc.yaml")
+EXPERIMENTS = stages_of("experiments/dvc.yaml")
 
 
 def modules_of(source: str) -> set[Path]:
@@ -114,9 +130,11 @@ def digested(tmp_path_factory) -> dict[str, set[str]]:
     return {name: {line.split("  ")[1] for line in each} for name, each in lines.items()}
 
 
-@pytest.mark.parametrize("name", [name for name in STAGES if name not in ("code", "train")])
+@pytest.mark.parametrize(
+    "name", [name for name in (*STAGES, *EXPERIMENTS) if name not in ("code", "train")]
+)
 def test_a_stage_depends_on_what_it_imports_and_on_nothing_else(name):
-    stage = STAGES[name]
+    stage = (STAGES | EXPERIMENTS)[name]
     needed = imported(stage, METHODS)
     assert needed - listed(stage) == set(), "imported, but not in deps"
     assert listed(stage) - needed == set(), "in deps, but not imported"

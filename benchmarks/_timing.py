@@ -159,11 +159,20 @@ class Bench:
 
 
 def rows_of(taken: Mapping[str, Sequence[float]], **about: object) -> Iterator[dict[str, object]]:
-    """One row a call: median milliseconds, and the median ratio to the first call of the round."""
+    """One row a call: median milliseconds, and the ratio to the first call of the round.
+
+    Of the ratio there are median and quartiles: two calls whose quartiles overlap are as fast.
+    """
     first = next(iter(taken.values()))
     for name, seconds in taken.items():
-        ratio = statistics.median(own / beside for own, beside in zip(seconds, first, strict=True))
-        yield about | {"by": name, "ms": 1000 * statistics.median(seconds), "ratio": ratio}
+        low, ratio, high = np.quantile(np.divide(seconds, first), [0.25, 0.5, 0.75]).tolist()
+        figures = {
+            "ms": 1000 * statistics.median(seconds),
+            "ratio": ratio,
+            "low": low,
+            "high": high,
+        }
+        yield about | {"by": name} | figures
 
 
 def same(

@@ -108,8 +108,8 @@ def test_ratios_are_taken_within_a_round(timing) -> None:
     """Not of the medians, which would be 3 to 2."""
     taken = {"limit": [1.0, 2.0, 10.0], "own": [3.0, 2.0, 10.0]}
     limit, own = timing.rows_of(taken, images=7)
-    assert limit == {"images": 7, "by": "limit", "ms": 2000, "ratio": 1}
-    assert own == {"images": 7, "by": "own", "ms": 3000, "ratio": 1}
+    assert limit == {"images": 7, "by": "limit", "ms": 2000, "ratio": 1, "low": 1, "high": 1}
+    assert own == {"images": 7, "by": "own", "ms": 3000, "ratio": 1, "low": 1, "high": 2}
 
 
 @pytest.mark.parametrize("found", [[1.0, 2.2], [1.0, math.nan]])

@@ -137,3 +137,26 @@ def test_a_method_taken_out_of_the_grid_leaves_no_trace(reproduced):
             text = path.read_text(encoding="utf-8")
             rows = [line for line in text.splitlines() if "rrr_g" in line or "| RRR-G" in line]
             assert rows == [], path
+
+
+def test_the_experiments_run_on_workers_and_a_second_time_do_nothing(reproduced):
+    """Last, for what they leave in results names methods that another test takes out."""
+    run(reproduced, "xblcore.pipeline.experiments")
+    results = reproduced / "results" / "experiments"
+    notebooks = sorted((ROOT / "notebooks" / "experiments").glob("*.ipynb"))
+    assert len(notebooks) == 7
+    for notebook in notebooks:
+        folder = results / notebook.stem.split("_", 1)[1]
+        assert (folder / notebook.name).is_file()
+        assert len(pd.read_csv(folder / "table.csv")) > 0
+        assert (
+            [path.stem for path in sorted(folder.glob("*.png"))]
+            == [path.stem for path in sorted(folder.glob("*.svg"))]
+            != []
+        )
+    finished = {*(reproduced / "build" / "experiments").rglob("*.json")}
+    rows = pd.read_csv(results / "sweep" / "runs.csv")
+    assert set(rows["seed"]) == {0, 1} and set(rows["data"]) == {"original"}
+    output = run(reproduced, "xblcore.pipeline.experiments")
+    assert "Running stage" not in output
+    assert {*(reproduced / "build" / "experiments").rglob("*.json")} == finished

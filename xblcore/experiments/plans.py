@@ -76,14 +76,9 @@ def feedback(settings: Settings, weights: Weights) -> list[Spec]:
 
 
 def switch_on(settings: Settings, weights: Weights) -> list[Spec]:
-    """All methods from the start, and after plain training; ``erm`` goes on for as long."""
+    """All methods from the start, and after plain training; ``erm`` and ``oracle`` as long."""
     base = _base(settings, weights)
-    later = [
-        replace(spec, switch_on=epochs)
-        for epochs in settings.switch_on
-        for spec in base
-        if spec.method != "oracle"
-    ]
+    later = [replace(spec, switch_on=epochs) for epochs in settings.switch_on for spec in base]
     return _seeds(settings, [*base, *later])
 
 
@@ -106,7 +101,8 @@ def layers(settings: Settings, weights: Weights) -> list[Spec]:
     """Every explained layer, CAM and score with candidate weights, for the first seed.
 
     The method :data:`CROSSED` takes all layers, CAMs and scores, the others :data:`SOME_CAMS` of
-    the network's own CAM layer. Then :func:`layers_chosen`.
+    the network's own CAM layer; all but those that have one weight and one CAM of their own. Then
+    :func:`layers_chosen`.
     """
     combinations = [
         Spec(settings.task, CROSSED, 0.0, 0, layer=layer, cam=cam, score=score)
@@ -115,7 +111,11 @@ def layers(settings: Settings, weights: Weights) -> list[Spec]:
         for score in settings.scores
     ]
     others = [
-        spec for spec in _base(settings, weights) if _needs(spec, "cam") and spec.method != CROSSED
+        spec
+        for spec in _base(settings, weights)
+        if _needs(spec, "cam")
+        and spec.method != CROSSED
+        and not methods.get(spec.method).fixed_weight
     ]
     combinations += [
         replace(spec, layer=OWN_LAYER, cam=cam, score=score)

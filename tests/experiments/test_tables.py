@@ -162,14 +162,6 @@ def test_a_later_loss_is_compared_with_a_floor_trained_as_long():
     assert heads == ["Method", "after 0 epochs", "after 3 epochs"]
 
 
-def test_an_oracle_that_was_not_trained_longer_counts_for_every_wait():
-    rows = bounds() + runs_of(0.8, 0.8)
-    for name, accuracy in (("erm", 0.5), ("rrr", 0.65)):
-        rows += runs_of(accuracy, accuracy, method=name, switch_on=3)
-    late = pick(tables.switch_on(made.table(rows)), method="rrr", switch_on=3, metric="recovery")
-    assert late["mean"] == pytest.approx((0.65 - 0.5) / (0.8 - 0.5))
-
-
 def test_the_second_decoy_is_compared_with_erm_by_seed():
     rows = bounds(decoys=2) + runs_of(0.7, 0.7, flips=0.1, decoys=2)
     rows += runs_of(0.7, 0.7, flips=0.1, decoys=2, marked="first")

@@ -47,8 +47,7 @@ def beside(rows: pd.DataFrame, name: str) -> NDArray[np.float64]:
         name: ``erm`` or ``oracle``.
 
     Returns:
-        ``(len(rows),)``, by the same metric, split and explainer; NaN where it was not run. An
-        oracle that was never trained for longer counts as it is for every wait.
+        ``(len(rows),)``, by the same metric, split and explainer; NaN where it was not run.
 
     Raises:
         ValueError: two runs of ``name`` under one condition disagree.
@@ -56,11 +55,9 @@ def beside(rows: pd.DataFrame, name: str) -> NDArray[np.float64]:
     key = [*CONDITION, "seed", "split", "explainer", "metric"]
     own = rows.assign(decoy_size=pd.to_numeric(rows["decoy_size"]))  # None and NaN are the same
     reference = own.loc[own["method"] == name, [*key, "value"]].drop_duplicates()
-    if name == "oracle" and not reference["switch_on"].any():
-        key.remove("switch_on")  # only ERM was trained for longer
     if reference.duplicated(key).any():
         raise ValueError(f"runs of {name} must be one a condition and seed, got several")
-    found = own[key].merge(reference[[*key, "value"]], how="left", on=key)["value"]
+    found = own[key].merge(reference, how="left", on=key)["value"]
     return found.to_numpy(np.float64)
 
 

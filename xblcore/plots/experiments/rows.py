@@ -135,11 +135,11 @@ def series(
 def between_bounds(axes: Sequence[Axes], *, named: bool = True) -> None:
     """Lines where ERM and the oracle are, for recoveries; call it once all panels are drawn.
 
-    The axis ends at :data:`VIEW` at the latest.
+    The axis holds both lines, and ends at :data:`VIEW` at the latest.
     """
     for ax in axes:
         low, high = ax.get_xlim()
-        ax.set_xlim(max(low, VIEW[0]), min(high, VIEW[1]))
+        ax.set_xlim(max(min(low, -0.1), VIEW[0]), min(max(high, 1.1), VIEW[1]))
         ax.xaxis.set_major_locator(MultipleLocator(0.5))
         for x, text in ((0, "ERM"), (1, "oracle")):
             ax.axvline(x, color=LINE, lw=1, ls=(0, (4, 3)), zorder=0.6)

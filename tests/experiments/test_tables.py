@@ -13,7 +13,6 @@ from synthetic_experiments import Truth, run
 
 from xblcore import selection
 from xblcore.experiments import gaming, measures, tables, weighing
-from xblcore.results import write_csv
 
 FLOOR, CEILING = Truth(0.4, 0.6, 0.0), Truth(0.8, 0.1, 0.5)
 
@@ -355,8 +354,8 @@ def test_each_layer_cam_and_score_has_the_weight_of_its_own():
 
 def test_rows_that_were_written_are_read_back(tmp_path):
     runs = made.table(bounds() + runs_of(0.6, 0.8) + runs_of(0.7, 0.7, layer="head.0"))
-    write_csv(runs, tmp_path / "runs.csv")
-    read = measures.read(tmp_path / "runs.csv")
+    measures.write(runs, tmp_path / "runs.csv.gz")
+    read = measures.read(tmp_path / "runs.csv.gz")
     assert set(read["explainer"]) == set(runs["explainer"]), "'none' is a name"
     assert read["layer"].isna().sum() == runs["layer"].isna().sum()
     pd.testing.assert_frame_equal(

@@ -155,7 +155,7 @@ def test_the_experiments_run_on_workers_and_a_second_time_do_nothing(reproduced)
             != []
         )
     finished = {*(reproduced / "build" / "experiments").rglob("*.json")}
-    rows = pd.read_csv(results / "sweep" / "runs.csv")
+    rows = pd.read_csv(results / "sweep" / "runs.csv.gz")
     assert set(rows["seed"]) == {0, 1} and set(rows["data"]) == {"original"}
     output = run(reproduced, "xblcore.pipeline.experiments")
     assert "Running stage" not in output

@@ -1,7 +1,7 @@
 """From tidy rows of runs to values by seed and their estimates: what every table is made of.
 
-Rows are those of :func:`xblcore.experiments.engine.run_all`. A run is compared with ERM and the oracle of
-its own seed that were trained on the same data for as many epochs. Without torch.
+Rows are those of :func:`xblcore.experiments.engine.run_all`. A run is compared with ERM and the
+oracle of its own seed that were trained on the same data for as many epochs. Without torch.
 """
 
 from __future__ import annotations

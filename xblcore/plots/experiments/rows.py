@@ -140,7 +140,8 @@ def between_bounds(axes: Sequence[Axes], *, named: bool = True) -> None:
     for ax in axes:
         low, high = ax.get_xlim()
         ax.set_xlim(max(min(low, -0.1), VIEW[0]), min(max(high, 1.1), VIEW[1]))
-        ax.xaxis.set_major_locator(MultipleLocator(0.5))
+        ax.xaxis.set_major_locator(MultipleLocator(1.0))
+        ax.xaxis.set_minor_locator(MultipleLocator(0.5))
         for x, text in ((0, "ERM"), (1, "oracle")):
             ax.axvline(x, color=LINE, lw=1, ls=(0, (4, 3)), zorder=0.6)
             if named:

@@ -152,3 +152,6 @@ def test_a_file_that_is_not_there_or_not_yaml(tmp_path):
     path.write_text("weights: [", encoding="utf-8")
     with pytest.raises(ValueError, match="settings.yaml must be valid YAML, got: "):
         settings.load(tmp_path)
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(ValueError, match="settings.yaml must hold names and values, got None"):
+        settings.load(tmp_path)

@@ -364,6 +364,13 @@ def test_rows_that_were_written_are_read_back(tmp_path):
     )
 
 
+def test_the_same_rows_are_the_same_bytes_whatever_the_file_is_called(tmp_path):
+    runs = made.table(bounds() + runs_of(0.6, 0.8))
+    for name in ("runs.csv.gz", "other.csv.gz"):
+        measures.write(runs, tmp_path / name)
+    assert (tmp_path / "runs.csv.gz").read_bytes() == (tmp_path / "other.csv.gz").read_bytes()
+
+
 def test_missing_measurements_are_an_error():
     rows = made.table(bounds() + runs_of(0.6, 0.8))
     with pytest.raises(ValueError, match="must have rows of distance_focus"):

@@ -96,6 +96,8 @@ def load(root: Path | None = None) -> Settings:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{FILE} must be valid YAML, got: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{FILE} must hold names and values, got {values!r}")
     profile = config.load(root).profile
     profiles = values.pop("profiles", {})
     if profile not in profiles:

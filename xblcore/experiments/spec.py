@@ -30,7 +30,7 @@ class Spec:
         decoy_size: side of the decoy in pixels; None: the task's.
         predictive: share of the training and validation images whose decoy tells the label; on the
             others it tells another one.
-        decoys: 1, or 2: a second one in the opposite corner, as predictive, in another code.
+        decoys: 1, or 2: a chequered one in the opposite corner, as predictive, in another code.
         marked: which decoys are marked as wrong.
 
     Raises:

@@ -7,7 +7,7 @@ data of their own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -28,11 +28,21 @@ class Patch:
         corners: ``(N,)`` indices into :data:`xblcore.decoys.CORNERS`.
         values: uint8 ``(N, C)``.
         swapped: uint8 ``(N, C)``, of another class in the same place.
+        chequered: every other pixel black, so that it can be told from a plain one.
     """
 
     corners: NDArray[np.uint8]
     values: decoys.Pixels
     swapped: decoys.Pixels
+    chequered: bool = False
+
+    def put_on(self, images: decoys.Pixels, size: int, *, swapped: bool) -> decoys.Pixels:
+        """A copy of the images ``(N, H, W, C)`` with the patch."""
+        values = self.swapped if swapped else self.values
+        images, mask = decoys.add_corner_patch(images, values, self.corners, size)
+        if self.chequered:
+            images[mask & (np.indices(mask.shape[1:]).sum(0) % 2 == 1)] = 0
+        return images
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +69,7 @@ class Scenes:
         images = self.drawn.images
         for n, patch in enumerate(self.patches if view != "clean" else ()):
             swapped = view in ("swapped", ("first_swapped", "second_swapped")[n])
-            values = patch.swapped if swapped else patch.values
-            images, _ = decoys.add_corner_patch(images, values, patch.corners, self.size)
+            images = patch.put_on(images, self.size, swapped=swapped)
         scaled = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)  # (N, C, H, W)
         scaled /= 255
         return scaled
@@ -86,8 +95,8 @@ def scenes(
     """The images of a split with other decoys.
 
     A second decoy lies in the opposite corner and tells class ``c`` by the value that the first
-    has for class ``K - 1 - c``. Where the first tells the label, so does the second; elsewhere its
-    class is drawn for itself.
+    has for class ``K - 1 - c``. It is chequered: the corners are drawn for each image, so nothing
+    but its look says which of the two codes to read it in. Each tells the label by itself.
 
     Args:
         drawn: of the built task.
@@ -114,7 +123,7 @@ def scenes(
         codes = codes if told else generator.integers(classes, size=len(codes))
         other = decoys.other_class(codes, classes, generator)
         corners = (LAST_CORNER - drawn.corners).astype(np.uint8)
-        patches.append(Patch(corners, palette[::-1][codes], palette[::-1][other]))
+        patches.append(Patch(corners, palette[::-1][codes], palette[::-1][other], True))
     if told and predictive < 1:
         patches = [_less_predictive(patch, predictive, generator) for patch in patches]
     return Scenes(drawn, size, tuple(patches))
@@ -153,8 +162,8 @@ def codes_of(values: decoys.Pixels, palette: decoys.Pixels) -> NDArray[np.int64]
 
 def _less_predictive(patch: Patch, share: float, generator: np.random.Generator) -> Patch:
     told = (generator.random(len(patch.values)) < share)[:, None]
-    return Patch(
-        patch.corners,
-        np.where(told, patch.values, patch.swapped),
-        np.where(told, patch.swapped, patch.values),
+    return replace(
+        patch,
+        values=np.where(told, patch.values, patch.swapped),
+        swapped=np.where(told, patch.swapped, patch.values),
     )

@@ -113,7 +113,7 @@ def grad_cam(features: Tensor, scores: Tensor, *, create_graph: bool = False) ->
     # of the networks here do. In another layout every layer behind would be slower.
     cells = features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, h * w, K)
     weights = gradient.permute(0, 2, 3, 1).flatten(1, 2).mean(1, keepdim=True)  # (N, 1, K)
-    cam = torch.linalg.vecdot(weights + torch.zeros_like(cells), cells)  # (N, h * w)
+    cam = torch.linalg.vecdot(weights.expand_as(cells), cells)  # (N, h * w)
     return _graph_or_not(cam.unflatten(1, features.shape[2:]), create_graph)  # (N, h, w)
 
 

@@ -82,13 +82,13 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     Raises:
         ValueError: it does not; the message lists the names there are.
     """
-    modules: dict[str, nn.Module] = dict(model.named_modules())
     if isinstance(layer, nn.Module):
-        if any(module is layer for module in modules.values()):
+        if any(module is layer for module in model.modules()):
             return layer
-    elif layer in modules:
-        return modules[layer]
-    names = ", ".join(name for name in modules if name)
+    else:
+        with contextlib.suppress(AttributeError):  # no such name, or not that of a module
+            return model.get_submodule(layer)
+    names = ", ".join(name for name, _ in model.named_modules() if name)
     shown = layer if isinstance(layer, str) else type(layer).__name__
     raise ValueError(f"layer must be a module of the model, got {shown!r}; there are: {names}")
 
@@ -96,10 +96,11 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode inside the block; every module's own mode is restored after it."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
+    training = [module for module in model.modules() if module.training]
+    if training:  # in eval mode already, the model need not be walked through again
+        model.eval()
     try:
         yield
     finally:
-        for module, training in modes.items():
-            module.training = training
+        for module in training:
+            module.training = True

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -98,7 +99,8 @@ def relevance_rank_accuracy(cam: Tensor, object_mask: Tensor) -> Tensor:
     """
     relative, region, defined = _checked(cam, object_mask, "object_mask")
     size = region.sum(1, keepdim=True)  # (N, 1)
-    last = relative.sort(1, descending=True).values.gather(1, (size - 1).clamp(min=0))
+    cells = region.shape[1]
+    last = _ascending(relative).gather(1, (cells - size).clamp(max=cells - 1))
     above, tied = relative > last, relative == last
     chance = (size - above.sum(1, keepdim=True)) / tied.sum(1, keepdim=True)
     hits = (above & region).sum(1) + chance[:, 0] * (tied & region).sum(1)
@@ -218,13 +220,24 @@ def _relative(cam: Tensor) -> tuple[Tensor, Tensor]:
     """``B`` (N, h w), exactly 1 at the peak, and where the CAM is alive, (N,)."""
     if cam.ndim != 3 or 0 in cam.shape[1:] or not cam.is_floating_point():
         raise ValueError(f"cam must be floating (N, h, w), got {cam.dtype} {tuple(cam.shape)}")
-    _reject(cam, ~((cam >= 0) & cam.isfinite()), "cam must be at least 0 and finite")
+    least, most = cam.aminmax() if len(cam) else (0, 0)
+    if not 0 <= least <= most < math.inf:  # NaN where there is one
+        _reject(cam, ~((cam >= 0) & cam.isfinite()), "cam must be at least 0 and finite")
     cam = cam.to(torch.promote_types(cam.dtype, torch.float32)).flatten(1)  # sums need 32 bits
     peak = cam.amax(1)
     return cam / torch.where(peak > 0, peak, 1)[:, None], peak > 0
 
 
+def _ascending(values: Tensor) -> Tensor:
+    """Each row sorted. On a CPU by NumPy: PyTorch also makes the indices, in 14 times the time."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.detach().numpy(), axis=1))
+    return values.sort(1).values
+
+
 def _dilate(mask: Tensor, radius: float) -> Tensor:
+    if radius < 1:  # the disc is one cell
+        return mask
     reach = min(int(radius), max(mask.shape[1:]))  # a disc beyond the grid changes nothing
     offset = torch.arange(-reach, reach + 1, device=mask.device)
     disc = (offset[:, None].square() + offset.square() <= radius**2).float()

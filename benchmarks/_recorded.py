@@ -2,17 +2,16 @@
 
 What no file tells is left out: fetching and building the data, the gallery, and DVC before a stage.
 The learning curves of a training notebook count as its start, for they are drawn before anything is
-written. A stage that was taken up again after a stop has its kept runs in full and no start.
+written.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import sys
+import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,25 +27,12 @@ from xblcore.methods import Method
 from xblcore.prepare import TaskData
 from xblcore.train import EpochLog, OnEpoch, TrainConfig, TrainingSet
 
+Written = list[tuple[Path, dict[str, Any]]]  # manifests and their files
 RECORDED = "recorded"
 MANIFEST, TRAIN, TASK, PAPER = "manifest.json", "train.ipynb", "task.ipynb", "paper.ipynb"
 
 
-def run_again_as_a_kernel() -> None:
-    """Start this command anew in the environment that the pipeline gives its kernels.
-
-    Their settings of the C library's allocator make a training step a third faster, and are read
-    at the start of a process alone.
-    """
-    from xblcore.pipeline.execute import KERNEL_ENVIRONMENT
-
-    missing = {name: v for name, v in KERNEL_ENVIRONMENT.items() if name not in os.environ}
-    if missing:
-        sys.stdout.flush()
-        os.execve(sys.executable, sys.orig_argv, os.environ | missing)
-
-
-def manifests(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+def manifests(folder: Path) -> Written:
     """The manifest of every task x method, and its file.
 
     Raises:
@@ -87,7 +73,7 @@ def seconds_of_evaluation(
         return clock() - started
 
 
-def measured_anew(folder: Path, written: Sequence[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:
+def measured_anew(folder: Path, written: Written) -> pd.DataFrame:
     """By task, seconds of loading its data once and of evaluating one network."""
     rows = {}
     for path, manifest in written:
@@ -95,9 +81,9 @@ def measured_anew(folder: Path, written: Sequence[tuple[Path, dict[str, Any]]]) 
         if settings.task in rows:
             continue
         torch.set_num_threads(settings.threads)
-        started = time.perf_counter()
+        started = time.process_time()
         data = prepare.load_data(settings, root=folder / "data" / "decoy")
-        loading = time.perf_counter() - started
+        loading = time.process_time() - started
         state = next(iter(torch.load(path.with_name("weights.pt"), weights_only=True).values()))
         method = methods.get(manifest["method"])
         rows[settings.task] = loading, seconds_of_evaluation(data, settings, method, state)
@@ -119,20 +105,44 @@ def begun(folder: Path, notebook: Path) -> Path:
     return folder / "build" / "locks" / f"{name}.pid"
 
 
-def training(
-    folder: Path, path: Path, manifest: dict[str, Any], loading: float, evaluating: float
-) -> Iterator[tuple[str, float]]:
-    """Parts of one training stage."""
-    runs, notebook = list(manifest["seconds"].values()), path.with_name(TRAIN)
+def beside_the_runs(
+    folder: Path, path: Path, manifest: dict[str, Any], loading: float
+) -> dict[str, float]:
+    """Seconds of a training stage that are not its runs': before, behind, and in the first one."""
+    first, *others = manifest["seconds"].values()
+    runs, notebook = first + sum(others), path.with_name(TRAIN)
     task, method = path.parent.parent.name, path.parent.name
-    evaluation = sum(min(evaluating, seconds) for seconds in runs)
     log = folder / "build" / "logs" / f"{project.file_name(f'train@{task}-{method}')}.log"
-    yield TRAINING, sum(runs) - evaluation
+    return {
+        "before": between(begun(folder, notebook), path, less=runs + loading),
+        "behind": between(path, notebook),
+        "imports": first - statistics.median(others or [first]),
+        "dvc": between(notebook, log),
+    }
+
+
+def training(folder: Path, written: Written, anew: pd.DataFrame) -> Iterator[tuple[str, float]]:
+    """Parts of all training stages.
+
+    What is beside the runs is taken as the median over the stages, for one that was taken up again
+    or restored by DVC has files that tell nothing of it.
+    """
+    beside = []
+    runs = evaluation = loading = 0.0
+    for path, manifest in written:
+        task = anew.loc[manifest["config"]["task"]]
+        beside.append(beside_the_runs(folder, path, manifest, task["loading"]))
+        seconds = manifest["seconds"].values()
+        runs += sum(seconds)
+        evaluation += sum(min(task["evaluating"], one) for one in seconds)
+        loading += task["loading"]
+    usual = pd.DataFrame(beside).median().clip(lower=0) * len(written)
+    imports = min(usual["imports"], runs - evaluation)  # PyTorch loads some when it first trains
+    yield TRAINING, runs - evaluation - imports
     yield EVALUATION, evaluation
     yield DATA, loading
-    yield STARTS, between(begun(folder, notebook), path, less=sum(runs) + loading)
-    yield STARTS, between(path, notebook)
-    yield DVC, between(notebook, log)
+    yield STARTS, usual["before"] + usual["behind"] + imports
+    yield DVC, usual["dvc"]
 
 
 def drawing(
@@ -160,10 +170,7 @@ def recorded(folder: Path) -> pd.DataFrame:
     anew = measured_anew(folder, written)
     print(anew.rename_axis("task").round(2).to_string())
     rows: list[tuple[str, str, float]] = []
-    for path, manifest in written:
-        loading, evaluating = anew.loc[path.parent.parent.name]
-        stage = training(folder, path, manifest, loading, evaluating)
-        rows += [("train", part, seconds) for part, seconds in stage]
+    rows += [("train", part, seconds) for part, seconds in training(folder, written, anew)]
     for task, (loading, _) in anew.iterrows():
         results = folder / "results" / str(task)
         stage = drawing(folder, results / TASK, results / "data.png", loading)

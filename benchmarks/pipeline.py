@@ -29,7 +29,8 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from _recorded import recorded, run_again_as_a_kernel
+from _kernel import run_again_as_a_kernel
+from _recorded import recorded
 from _timing import Bench, bench
 from _watched import PARTS, add_up, reproduce
 

@@ -109,7 +109,7 @@ def goals(table: pd.DataFrame) -> list[Goal]:
 def look(by: str) -> style.MethodStyle:
     """Of a line."""
     others = {
-        EXPLAIN: style.MethodStyle("explaining (Grad-CAM)", style.GREY, "s"),
+        EXPLAIN: style.MethodStyle("explaining (Grad-CAM)", style.ORANGE, "s"),
         DISTANCE: style.MethodStyle("distance maps", style.BLACK, "v"),
     }
     return others.get(by) or style.method(by)
@@ -127,9 +127,7 @@ def panel(ax: Axes, rows: pd.DataFrame, figure: str) -> None:
         if figure == "ratio":
             ax.fill_between(points["value"], points["low"], points["high"], color=one.colour,
                             alpha=0.15, linewidth=0)  # fmt: skip
-    if figure == "ratio":
-        ax.set_ylim(bottom=0)
-    else:
+    if figure == "ms":
         ax.set_yscale("log")
     ax.grid(which="minor", visible=False)
     axis = rows["axis"].iloc[0]
@@ -149,6 +147,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> Figure:
         panel(grid[0, column], rows, "ms")
         panel(grid[1, column], rows, "ratio")
         grid[0, column].set_xlabel("")
+    grid[1, 0].set_ylim(bottom=0)  # last, for it holds the upper end where it is
     grid[0, 0].set_ylabel("milliseconds for\nall images, once")
     grid[1, 0].set_ylabel(f"times an epoch of {style.label(FLOOR)}")
     network = table["network"].iloc[0]

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +73,7 @@ class Bench:
         out: folder of the files; None writes none.
         packages: versions of the peers that take part.
         load: of the machine, before.
+        options: of the command line.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Bench:
     out: Path | None
     packages: dict[str, str] = field(default_factory=dict)
     load: tuple[float, ...] = field(default_factory=os.getloadavg)
+    options: argparse.Namespace = field(default_factory=argparse.Namespace)
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -123,8 +126,20 @@ class Bench:
                 taken = self.clock() - started
         return math.ceil(BLOCK / max(taken, 1e-6))
 
-    def report(self, table: pd.DataFrame, goals: Sequence[Goal] = ()) -> None:
-        """Print the table, the goals and what was measured on, and write them."""
+    def report(
+        self,
+        table: pd.DataFrame,
+        goals: Sequence[Goal] = (),
+        *,
+        about_it: Mapping[str, object] | None = None,
+    ) -> None:
+        """Print the table, the goals and what was measured on, and write them.
+
+        Args:
+            table: one row a figure.
+            goals: that it is judged by.
+            about_it: what else is to stand beside the versions; may replace what stands there.
+        """
         about = manifest.environment()
         own = {name: about["packages"][name] for name in ("torch", "numpy", "scipy", "xblcore")}
         about |= {
@@ -134,6 +149,7 @@ class Bench:
             "clock": self.clock.__name__,
             "load_before": list(self.load),
             "load_after": list(os.getloadavg()),
+            **(about_it or {}),
         }
         print(f"\n{self.name}\n{table.to_string(index=False, float_format='{:.3f}'.format)}\n")
         if self.tiny and goals:
@@ -190,10 +206,25 @@ def same(
 
 @contextmanager
 def bench(
-    name: str, doc: str, arguments: Sequence[str] | None, *, rounds: int = ROUNDS
+    name: str,
+    doc: str,
+    arguments: Sequence[str] | None,
+    *,
+    rounds: int = ROUNDS,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Iterator[Bench]:
-    """Options of the command line, and as many threads as they say inside the block."""
+    """Options of the command line, and as many threads as they say inside the block.
+
+    Args:
+        name: of the benchmark.
+        doc: of its module; the first line describes the command.
+        arguments: of the command line; None: those of this process.
+        rounds: unless the command line says otherwise.
+        own: options of this benchmark alone, each with what argparse is told of it.
+    """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    for option, settings in (own or {}).items():
+        parser.add_argument(option, **settings)
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tiny", action="store_true", help="a few small inputs; writes no file")
@@ -203,6 +234,7 @@ def bench(
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     try:
-        yield Bench(name, 1 if options.tiny else options.rounds, options.threads, options.tiny, out)
+        count = 1 if options.tiny else options.rounds
+        yield Bench(name, count, options.threads, options.tiny, out, options=options)
     finally:
         torch.set_num_threads(before)

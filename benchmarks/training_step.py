@@ -21,44 +21,24 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from _inputs import Shape, training_set
 from torch.profiler import ProfilerActivity, profile
 
-from xblcore import models
-from xblcore.methods import METHODS, Annotations, Method
+from xblcore.methods import METHODS, Method
 from xblcore.train import TrainConfig, TrainingSet, fit
 
 BATCH, STEPS = 64, 8
-SHAPES = {"small_cnn": (1, 10, 28), "three_conv_cnn": (3, 10, 32), "four_conv_cnn": (3, 2, 64)}
+SHAPES = {
+    "small_cnn": Shape("small_cnn", 1, 10, 28),
+    "three_conv_cnn": Shape("three_conv_cnn", 3, 10, 32),
+    "four_conv_cnn": Shape("four_conv_cnn", 3, 2, 64),
+}
 COLUMNS = ["network", "method", "time_ratio", "ms_per_step", "memory_ratio", "mib"]
-
-
-def training_set(network: str, images: int) -> TrainingSet:
-    """Random images, a patch marked in a corner of each and an object in the middle."""
-    channels, classes, size = SHAPES[network]
-    generator = torch.Generator().manual_seed(0)
-    decoy_pixels = torch.zeros(images, size, size, dtype=torch.bool)
-    decoy_pixels[:, : size // 7, : size // 7] = True
-    pixels = torch.rand(images, channels, size, size, generator=generator)
-    cells, _ = models.grid_size(build(network), pixels)
-    decoy_mask = torch.zeros(images, cells, cells, dtype=torch.bool)
-    decoy_mask[:, : cells // 7 + 1, : cells // 7 + 1] = True
-    object_mask = torch.zeros_like(decoy_mask)
-    object_mask[:, cells // 4 : -cells // 4, cells // 4 : -cells // 4] = True
-    return TrainingSet(
-        pixels,
-        torch.randint(0, classes, (images,), generator=generator),
-        Annotations(object_mask, decoy_mask, (~object_mask).float() / 2, decoy_pixels),
-    )
-
-
-def build(network: str) -> models.SplitNet:
-    channels, classes, size = SHAPES[network]
-    return models.build(network, channels=channels, classes=classes, size=size, seed=0)
 
 
 def seconds(method: Method, network: str, data: TrainingSet, clock: Callable[[], float]) -> float:
     """Time of one epoch with a full weight."""
-    model = build(network)
+    model = SHAPES[network].model()
     config = TrainConfig(
         weight=method.default_weight, ramp_epochs=0, epochs=1, batch_size=BATCH,
         learning_rate=0.001, seed=0,
@@ -84,7 +64,8 @@ def measure(
     network: str, names: Sequence[str], rounds: int, clock: Callable[[], float]
 ) -> pd.DataFrame:
     """One row a method."""
-    data, one = training_set(network, BATCH * STEPS), training_set(network, BATCH)
+    shape = SHAPES[network]
+    data, one = training_set(shape, BATCH * STEPS), training_set(shape, BATCH)
     erm = METHODS["erm"]
     mib = {name: peak_mib(METHODS[name], network, one) for name in ("erm", *names)}  # warms up too
     pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}

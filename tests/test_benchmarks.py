@@ -27,16 +27,22 @@ EXPECTED = {
         "peak_mib",
         1,
     ),
+    "growth": (
+        ["axis", "value"], {"erm", "xbl_d", "rrr", "explaining", "distance maps"}, "ms", 10
+    ),
 }  # fmt: skip
+PARTS = {"starts and imports", "data", "training", "evaluation", "figures and tables",
+         "DVC and waiting"}  # fmt: skip
 
 
-def run(name: str, *options: object) -> subprocess.CompletedProcess[str]:
+def run(name: str, *options: object, tiny: bool = True) -> subprocess.CompletedProcess[str]:
+    size = ["--tiny"] if tiny else []
     return subprocess.run(
-        [sys.executable, str(BENCHMARKS / f"{name}.py"), "--tiny", *map(str, options)],
+        [sys.executable, str(BENCHMARKS / f"{name}.py"), *size, *map(str, options)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
 
 
@@ -68,6 +74,65 @@ def test_tiny_sizes_write_no_file_of_their_own_accord() -> None:
     before = sorted(path.stat().st_mtime_ns for path in BENCHMARKS.glob("*.*"))
     assert run("distance").returncode == 0
     assert sorted(path.stat().st_mtime_ns for path in BENCHMARKS.glob("*.*")) == before
+
+
+needs_fashion_mnist = pytest.mark.skipif(
+    not (ROOT / "data" / "raw" / "fashion-mnist").is_dir(), reason="needs Fashion-MNIST: make data"
+)
+
+
+@needs_fashion_mnist
+def test_the_pipeline_s_time_is_split_and_a_finished_checkout_tells_of_the_same_runs(
+    tmp_path: Path,
+) -> None:
+    copy, once, later = tmp_path / "copy", tmp_path / "once", tmp_path / "later"
+    done = run("pipeline", "--jobs", 2, "--keep", copy, "--out", once)
+    assert done.returncode == 0, done.stderr
+    about = json.loads((once / "pipeline.json").read_text())["about"]
+    table = pd.read_csv(once / "pipeline.csv").set_index("run")
+    full, again = table.loc["from nothing"], table.loc[["nothing to do"]]
+    assert set(full["part"]) == PARTS | {"no stage to run"}
+    assert {"fetch", "decoy", "train", "task", "gallery", "paper"} <= set(full["stage"])
+    wall = about["wall_seconds"]["from nothing"]
+    assert full["seconds"].sum() == pytest.approx(2 * wall, rel=0.05)
+    assert set(again["part"]) == {"DVC and waiting"}
+    trained = full[full["stage"] == "train"].set_index("part")["seconds"]
+    assert (trained[["training", "evaluation", "data"]] > 0).all()
+
+    done = run("pipeline", "--read", copy / "project", "--out", later, tiny=False)
+    assert done.returncode == 0, done.stderr
+    parts = pd.read_csv(later / "pipeline_parts.csv").set_index("part")
+    assert set(parts.index) == PARTS
+    assert parts["share"].sum() == pytest.approx(1, abs=0.001)
+    written = [
+        json.loads(path.read_text())["seconds"].values()
+        for path in (copy / "project" / "build" / "runs").glob("*/*/manifest.json")
+    ]
+    runs = sum(map(sum, written))
+    # All of a run is one of these; PyTorch's imports in the first are a third.
+    assert 0.2 * runs < parts.loc[["training", "evaluation"], "seconds"].sum() <= runs + 0.01
+
+
+@pytest.mark.parametrize("name", ["pipeline", "growth"])
+def test_what_is_not_there_to_be_read_is_told(name: str, tmp_path: Path) -> None:
+    option = {"pipeline": ("--read", tmp_path), "growth": ("--estimate", "smoke")}[name]
+    done = run(name, *option, "--out", tmp_path, tiny=False)
+    assert done.returncode == 1
+    assert {"pipeline": "make reproduce", "growth": "python benchmarks/growth.py"}[
+        name
+    ] in done.stderr
+
+
+def test_growth_draws_and_its_costs_give_an_estimate(tmp_path: Path) -> None:
+    done = run("growth", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for suffix in ("png", "svg"):
+        assert (tmp_path / f"growth.{suffix}").stat().st_size > 10_000
+    costs = pd.read_csv(tmp_path / "growth_costs.csv")
+    assert {"erm", "xbl_d", "rrr", "predict", "grad_cam", "occlusion"} == set(costs["what"]) - {
+        "hires_cam", "hires_cam_log_prob", "input_x_gradient", "integrated_gradients"
+    }  # fmt: skip
+    assert (costs[["fixed_ms", "ms_per_image"]].sum(axis=1) > 0).all()
 
 
 @pytest.fixture

@@ -199,5 +199,6 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(client, tmp_path):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     engine.CPU_COUNT = 1
     run_all(SPECS, Path(sys.argv[1]), run=fake_runs.run_two_and_on_last_long)

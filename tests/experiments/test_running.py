@@ -142,13 +142,13 @@ def test_with_two_decoys_each_has_its_flips(root, own):
 class Reads(torch.nn.Module):
     """Says class 1 where a cell of 2x2 pixels is darker than the brightest decoy, else 0."""
 
-    def __init__(self, row, column):
+    def __init__(self, row, column, brightest=1.0):
         super().__init__()
         self.features = torch.nn.AvgPool2d(2)
-        self.at, self.cam_layer = (row, column), "features"
+        self.at, self.brightest, self.cam_layer = (row, column), brightest, "features"
 
     def forward(self, images):
-        dark = 1 - self.features(images)[:, 0, self.at[0], self.at[1]]
+        dark = self.brightest - self.features(images)[:, 0, self.at[0], self.at[1]]
         return torch.stack((torch.full_like(dark, 0.05), dark, dark * 0), 1)
 
 
@@ -161,7 +161,7 @@ def test_a_network_that_reads_the_second_decoy_alone_is_caught(root, own):
     assert len(index) > 1
     given = dataclasses.replace(
         given,
-        model=Reads(-1, -1),
+        model=Reads(-1, -1, brightest=0.5),  # every other pixel of the second is black
         evaluation={
             "test_decoy": type(part)(
                 *(getattr(part, field.name)[index] for field in dataclasses.fields(part))

@@ -1,0 +1,120 @@
+"""What the benchmarks of the pipeline and of growth reckon from what they measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from xblcore import config
+from xblcore.explainers import CAMS, HELD_OUT
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch):  # noqa: ANN201
+    """Import a module of the benchmarks."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+@pytest.mark.parametrize(
+    ("images", "seconds", "expected"),
+    [
+        ([10, 20, 40], [1.5, 2.5, 4.5], (0.5, 0.1, 0)),
+        ([10, 20], [1.0, 3.0], (0, 3 / 26, 6 / 26)),  # through the origin, not below it
+        ([10, 20], [3.0, 1.0], (1.2, 0, 0.6)),  # not a slope below 0
+    ],
+)
+def test_a_cost_is_a_line_that_is_never_below_zero(bare, images, seconds, expected) -> None:
+    assert bare("_costs").line(images, seconds) == pytest.approx(expected)
+
+
+@pytest.fixture
+def costs() -> pd.DataFrame:
+    """Every network and size of params.yaml at 1 ms an image, in training, and 0 in all else."""
+    explained = [one.name for one in (*CAMS, *HELD_OUT)]
+    shapes = [("small_cnn", 28), ("three_conv_cnn", 32), ("four_conv_cnn", 64)]
+    what = dict.fromkeys(config.load(ROOT).methods, 1.0) | dict.fromkeys(explained, 0.0)
+    return pd.DataFrame(
+        [
+            {"network": network, "size": size, "what": name, "fixed_ms": 0, "ms_per_image": each}
+            for network, size in shapes
+            for name, each in (what | {"predict": 0.0}).items()
+        ]
+    )
+
+
+def test_an_estimate_counts_every_run_and_every_image_of_the_profile(bare, costs) -> None:
+    grid = dataclasses.replace(config.load(ROOT), profile="laptop")
+    found = bare("_costs").estimate(costs, grid, data="stand-in").set_index(["task", "method"])
+    assert found["runs"].sum() == 170  # as the README has it
+    assert found.loc[("decoy_coco", "rrr"), "runs"] == 9  # three weights x two seeds, three more
+    assert found.loc[("decoy_fashion_mnist", "erm"), "seconds"] == pytest.approx(8 * 6)
+    hours = found.loc[("decoy_coco", "rrr"), "core_hours"]
+    assert hours == pytest.approx(9 * 2000 * 10 / 1000 / 3600)
+
+
+@pytest.mark.parametrize(
+    ("what", "images"),
+    [
+        ("predict", 3 * 2000 + 3 * 5000),  # val, its swapped, test with decoy, its swapped, clean
+        ("grad_cam", 3 * 500),  # val, test with decoy, clean
+        ("hires_cam", 3 * 500 + 6 * 8),  # which watches eight images after every epoch too
+        ("occlusion", 50),
+    ],
+)
+def test_an_estimate_counts_what_a_run_measures(bare, costs, what: str, images: int) -> None:
+    settings = dataclasses.replace(config.load(ROOT), profile="laptop").task("decoy_fashion_mnist")
+    costs["ms_per_image"] = (costs["what"] == what).astype(float)
+    found = bare("_costs").seconds_of_run(costs, settings, "erm", "original")
+    assert found == pytest.approx(images / 1000)
+
+
+def test_an_estimate_says_what_was_not_measured(bare, costs) -> None:
+    settings = dataclasses.replace(config.load(ROOT), profile="paper").task("decoy_coco")
+    with pytest.raises(
+        ValueError, match="^costs must have erm of four_conv_cnn at 224 pixels, got"
+    ):
+        bare("_costs").seconds_of_run(costs, settings, "erm", "original")
+
+
+def process(bare, pid: int, parent: int | None, command: str, begun: float, ended: float, **parts):  # noqa: ANN201
+    words = ["python", "-m", *command.split()]
+    return bare("_watched").Process(
+        pid, parent, words, begun, ended, {name: (wall, wall / 2) for name, wall in parts.items()}
+    )
+
+
+def test_time_that_a_process_waits_for_others_is_theirs(bare) -> None:
+    """Two jobs, 20 s; one of them has a stage, DVC around it, a kernel inside it."""
+    notebook = "xblcore.pipeline.notebook build/notebooks/paper/train.ipynb out.ipynb"
+    one = [
+        process(bare, 1, None, "xblcore.pipeline.reproduce --jobs 2", 0, 20, imports=1, other=19),
+        process(bare, 2, 1, "dvc --wait-for-lock repro -s train@a-b", 2, 20, other=18),
+        process(bare, 3, 2, notebook, 4, 19, imports=1, other=14),
+        process(bare, 4, 3, "ipykernel_launcher -f x", 6, 18, imports=2, other=3, cells=1,
+                training=4, evaluation=2),
+    ]  # fmt: skip
+    table = bare("_watched").add_up(one, jobs=2).set_index(["stage", "part"])
+    assert table["seconds"].to_dict() == {
+        ("all", "DVC and waiting"): 2,
+        ("train", "DVC and waiting"): 3,
+        ("train", "starts and imports"): 3 + 2 + 3,
+        ("train", "figures and tables"): 1,
+        ("train", "training"): 4,
+        ("train", "evaluation"): 2,
+        ("all", "no stage to run"): 20,
+    }
+    assert table.loc[("train", "training"), "cpu_seconds"] == 2
+
+
+def test_processes_that_nobody_started_are_refused(bare) -> None:
+    alone = [process(bare, n, None, "dvc repro", 0, 1) for n in (1, 2)]
+    with pytest.raises(ValueError, match="^processes must have one that started all others, got 2"):
+        bare("_watched").add_up(alone, jobs=1)

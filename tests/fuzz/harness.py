@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 # Found inputs and the growing corpus; not in git.
-BUILD = TESTS.parent / "build" / "fuzz"
+BUILD = Path(os.environ.get("XBL_FUZZ", TESTS.parent / "build" / "fuzz"))
 # Seconds and MiB that one input may take. An input that takes more is a finding.
 LIMITS = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=16384")
 # Pure Python that reads; not PyYAML, whose scanner gets ten times slower.
@@ -29,6 +30,10 @@ def fuzz(reader: str) -> None:
     for content in seeds.of(reader):
         readers.read(reader, content)  # imports what it needs, and shows that the seed is good
         (corpus / hashlib.sha256(content).hexdigest()[:16]).write_bytes(content)
+
+    def one(data: bytes) -> None:
+        readers.read(reader, data)
+
     options = [*LIMITS, f"-artifact_prefix={BUILD}/{reader}-", *sys.argv[1:]]
-    atheris.Setup([sys.argv[0], *options, str(corpus)], lambda data: readers.read(reader, data))
+    atheris.Setup([sys.argv[0], *options, str(corpus)], one)
     atheris.Fuzz()

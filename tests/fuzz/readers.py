@@ -30,28 +30,31 @@ from xblcore.widgets.journal import Journal
 Form = Callable[[bytes], None]
 
 ROOT = Path(__file__).parents[2]
-MOST_SAID = 2000  # characters of a message
+MOST_SAID = 20_000  # characters of a message: a value is not repeated without end
 TASK = "decoy_coco"  # of params.yaml, the one with the most settings
 
 # Removed when the process ends. All that a reader may touch lies below it.
 _FOLDER = tempfile.TemporaryDirectory(prefix="xbl-fuzz-")
 HERE = Path(_FOLDER.name).resolve()
+_refusals: list[str] = []
 
 
-def read(reader: str, content: bytes) -> None:
-    """Give an input to a reader.
+def read(reader: str, content: bytes) -> list[str]:
+    """Give an input to a reader; what it was refused with, nothing if it was read.
 
     Raises:
         AssertionError: something other than a value or an error of ours came of it.
     """
     forms = READERS[reader]
+    _refusals.clear()
     with watched(HERE):
         forms[(content[0] if content else 0) % len(forms)](content[1:])
+    return [*_refusals]
 
 
 @contextlib.contextmanager
 def ours(*names: str) -> Iterator[None]:
-    """The block may raise our two kinds of error alone, short, and with one of ``names`` in it."""
+    """The block may raise our two kinds of error alone, with one of ``names`` in it."""
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
@@ -59,6 +62,7 @@ def ours(*names: str) -> Iterator[None]:
         assert type(error) in (ValueError, FileNotFoundError), f"a raw {type(error)}: {said:.300}"
         assert any(name in said for name in names), f"must name {names}, got: {said:.300}"
         assert len(said) <= MOST_SAID, f"a message of {len(said)} characters: {said:.300}"
+        _refusals.append(said)
 
 
 # --- Fashion-MNIST -------------------------------------------------------------------------------
@@ -209,7 +213,6 @@ def params_experiments(content: bytes) -> None:
     (below("settings", "experiments") / "settings.yaml").write_bytes(content)
     with ours("settings.yaml", " must "):
         experiments.load(folder).task_config(folder)
-
 
 
 READERS: dict[str, tuple[Form, ...]] = {

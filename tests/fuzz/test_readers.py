@@ -9,11 +9,13 @@ import copy
 import importlib.util
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import guard
 import pytest
 import readers
 import seeds
@@ -169,3 +171,27 @@ def test_each_fuzzer_runs(reader, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Done 300 runs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda folder: (folder / ".." / "secret").read_bytes(),
+        lambda folder: (folder / "link").read_bytes(),
+        lambda folder: (folder.parent / "new").write_bytes(b""),
+        lambda folder: (folder / "mine").rename(folder.parent / "moved"),
+        lambda folder: os.listdir("/"),
+        lambda folder: os.system("true"),
+        lambda folder: pickle.loads(b"cposix\ngetpid\n."),
+    ],
+    ids=["above", "link", "new", "moved", "listed", "command", "unpickled"],
+)
+def test_the_guard_sees_what_leaves_the_folder_or_starts_something(act, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "secret").touch()
+    (folder / "link").symlink_to(tmp_path / "secret")
+    with guard.watched(folder):
+        (folder / "mine").write_bytes(b"")
+    with pytest.raises(AssertionError, match="a reader must stay in"), guard.watched(folder):
+        act(folder)

@@ -51,8 +51,9 @@ browser-test: setup ## tests that drive JupyterLab in a browser; needs Chromium
 	$(RUN) -m xblcore.pipeline.fetch --task decoy_fashion_mnist
 	$(RUN) -m pytest -m browser tests/browser
 
+# For this machine alone, whatever a configuration of Jupyter says; the token is Jupyter's own.
 lab: setup ## open JupyterLab at the start page
-	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/start.ipynb
+	$(VENV)/bin/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/start.ipynb
 
 workshop: setup ## the workshop's notebooks without solutions, to build/workshop
 	$(RUN) -m xblcore.pipeline.learners build/workshop

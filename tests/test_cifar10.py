@@ -166,14 +166,14 @@ def announcing(size):
     """An archive whose one member says that it is of this size."""
     info = tarfile.TarInfo(NAME)
     info.size = size
-    return zlib.compress(info.tobuf(), wbits=31)
+    return zlib.compress(info.tobuf(tarfile.GNU_FORMAT), wbits=31)
 
 
 @pytest.mark.parametrize(
     ("packed", "message"),
     [
         (b"", "x must be a whole .tar.gz archive, got: "),
-        (b"no archive", "x must be a whole .tar.gz archive, got: not a gzip file"),
+        (b"no archive", "x must be a whole .tar.gz archive, got: Not a gzipped file"),
         (tar(entry(NAME, ONE), compress=False), "x must be a whole .tar.gz archive, got: "),
         (ARCHIVE[: len(ARCHIVE) // 2], "x must be a whole .tar.gz archive, got: "),
         (tar(entry("readme.html")), f"x must hold {NAME}, got none"),

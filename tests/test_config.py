@@ -89,7 +89,10 @@ SETUP = ("setup", TASK)
         ((*LAPTOP, "epochs", 0), f"epochs of {TASK} must be above 0, got 0"),
         ((*LAPTOP, "learning_rate", "1e-3"), "learning_rate must be of type float, got '1e-3'"),
         ((*LAPTOP, "learning_rate", -0.1), f"learning_rate of {TASK} must be above 0, got -0.1"),
-        ((*LAPTOP, "learning_rate", float("nan")), f"learning_rate of {TASK} must be above 0, got"),
+        (
+            (*LAPTOP, "learning_rate", float("nan")),
+            "learning_rate must be a finite number, got nan",
+        ),
         ((*LAPTOP, "ramp_epochs", -1), f"ramp_epochs of {TASK} must be at least 0, got -1.0"),
         ((*COMMON, "threads", 0), f"threads of {TASK} must be above 0, got 0"),
         ((*COMMON, "seeds", [0, 0]), "seeds must be distinct and at least one, got [0, 0]"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from xblcore import imports, project
+from xblcore import imports, project, weights
 from xblcore.config import TaskConfig
 from xblcore.evaluate import Measurement
 from xblcore.methods import Method
@@ -47,10 +47,13 @@ class Run:
 def once(path: Path, start: Callable[[], Run]) -> Run:
     """The run kept at ``path``, or else the one that ``start`` makes, then kept there."""
     if path.is_file():
-        kept = torch.load(path, weights_only=True)
-        kept["measurements"] = [Measurement(**row) for row in kept["measurements"]]
-        kept["history"] = [EpochLog(**row) for row in kept["history"]]
-        return Run(**kept)
+        kept = weights.read(path)
+        try:
+            kept["measurements"] = [Measurement(**row) for row in kept["measurements"]]
+            kept["history"] = [EpochLog(**row) for row in kept["history"]]
+            return Run(**kept)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path} must be a finished run, got {error!r}; delete it") from error
     finished = start()
     with project.write_atomic(path) as partial:
         torch.save(asdict(finished), partial)

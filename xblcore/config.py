@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import reprlib
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +131,11 @@ class Config:
             names = ", ".join(self.profiles)
             raise ValueError(f"profile must be one of {names}, got {self.profile!r}")
         own = dict(self.setup[name])
-        in_profile = own.pop("profiles", {})
+        in_profile = _typed(
+            own.pop("profiles", {}),
+            dict[str, dict[str, Any]],
+            f"params.yaml: setup.{name}.profiles",
+        )
         if self.profile not in in_profile:
             raise ValueError(
                 f"params.yaml must have setup.{name}.profiles.{self.profile}, got none"
@@ -151,14 +157,55 @@ def load(root: Path | None = None) -> Config:
     Raises:
         ValueError: not YAML, or a key that is missing or unknown.
     """
-    path = (root or project.root()) / "params.yaml"
+    return from_mapping(Config, read_yaml(root or project.root(), "params.yaml"), "params.yaml")
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Plain values alone, each as long as its text: no alias, no tag, no key that is there twice.
+
+    Aliases make a small file endlessly large as soon as its values are copied or shown.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
+            raise yaml.MarkedYAMLError(problem="an alias or a tag", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep=deep)
+        if len(mapping) < len(node.value):
+            raise yaml.MarkedYAMLError(problem="a key twice", problem_mark=node.start_mark)
+        return mapping
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = super().construct_yaml_int(node)
+        if abs(value) >= 2**63:
+            raise yaml.MarkedYAMLError(problem="too large a number", problem_mark=node.start_mark)
+        return value
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yaml_int)
+
+
+def read_yaml(root: Path, name: str) -> dict[str, Any]:
+    """The mapping in a YAML file of plain values.
+
+    Args:
+        root: of the project.
+        name: of the file below it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not YAML or no mapping; an alias, a tag, or a key that is there twice.
+    """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"params.yaml must be valid YAML, got: {error}") from error
+        values = yaml.load((root / name).read_text(encoding="utf-8"), _PlainLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{name} must be valid YAML, got: {error}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"params.yaml must be a mapping, got {type(values).__name__}")
-    return from_mapping(Config, values, "params.yaml")
+        raise ValueError(f"{name} must be a mapping, got {type(values).__name__}")
+    return values
 
 
 def from_mapping(kind: type[T], values: dict[str, Any], where: str) -> T:
@@ -176,7 +223,7 @@ def from_mapping(kind: type[T], values: dict[str, Any], where: str) -> T:
         if key not in names:
             near = difflib.get_close_matches(str(key), names, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{where} must not have the key {key!r}{hint}")
+            raise ValueError(f"{where} must not have the key {reprlib.repr(key)}{hint}")
     missing = [
         field.name
         for field in fields
@@ -194,13 +241,15 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is list and isinstance(value, list):
         return [_typed(item, arguments[0], where) for item in value]
-    if origin is dict and isinstance(value, dict):
+    if origin is dict and isinstance(value, dict) and all(type(key) is str for key in value):
         return {key: _typed(item, arguments[1], f"{where}.{key}") for key, item in value.items()}
     if hint is float and type(value) in (int, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where} must be a finite number, got {value}")
         return float(value)
     if hint is Any:
         return value
     if origin is None and type(value) is hint:
         return value
     name = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-    raise ValueError(f"{where} must be of type {name}, got {value!r}")
+    raise ValueError(f"{where} must be of type {name}, got {reprlib.repr(value)}")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from xblcore import explainers, models, project
+from xblcore import explainers, models, project, weights
 from xblcore.config import TaskConfig
 from xblcore.evaluate import attributions, predict
 from xblcore.prepare import TaskData
@@ -28,14 +27,14 @@ def load_model(
 
     Raises:
         FileNotFoundError: the method was not trained on the task.
-        ValueError: not with this seed.
+        ValueError: not with this seed, or the file is damaged.
     """
     path = (root or project.root()) / "build" / "runs" / task / method_name / "weights.pt"
     if not path.is_file():
         raise FileNotFoundError(
             f"no networks of {method_name} on {task}; run: dvc repro train@{task}-{method_name}"
         )
-    states = torch.load(path, weights_only=True)
+    states = weights.read(path)
     chosen = str(settings.seeds[0] if seed is None else seed)
     if chosen not in states:
         raise ValueError(f"seed must be one of {', '.join(states)}, got {chosen}")

@@ -105,7 +105,7 @@ def test_those_for_the_sweep_alone_are_not_everywhere(root):
         ({"wieghts": {}}, "must not have the key 'wieghts'; did you mean 'weights'"),
         ({"profiles": {"toy": {"sed": [1]}}}, "must not have the key 'sed'; did you mean 'seeds'"),
         ({"profiles": {"toy": {}}}, "must have the key 'switch_on', got none"),
-        ({"profiles": {"laptop": {}}}, "must have profiles.toy, got laptop"),
+        ({"profiles": {"laptop": {}}}, "must have profiles.toy, a mapping, got {'laptop'"),
         ({"annotated": "all"}, "annotated must be of type .*int.*, got 'all'"),
         ({"annotated": [2.5]}, "annotated must be of type int, got 2.5"),
         ({"weights": [1]}, r"weights must be of type .*dict.*, got \[1\]"),
@@ -153,5 +153,5 @@ def test_a_file_that_is_not_there_or_not_yaml(tmp_path):
     with pytest.raises(ValueError, match="settings.yaml must be valid YAML, got: "):
         settings.load(tmp_path)
     path.write_text("", encoding="utf-8")
-    with pytest.raises(ValueError, match="settings.yaml must hold names and values, got None"):
+    with pytest.raises(ValueError, match="settings.yaml must be a mapping, got NoneType"):
         settings.load(tmp_path)

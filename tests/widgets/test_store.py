@@ -271,7 +271,11 @@ def png(folder: Path, name: str, pixels: np.ndarray | bytes) -> Path:
     [
         ("cat/9.png", np.zeros((8, 10), np.uint8), "must belong to one of the 3 images"),
         (NAMES[0], np.zeros((10, 8), np.uint8), r"must be of its image's size \(8, 10\)"),
-        (NAMES[0], np.zeros((8, 10, 3), np.uint8), "must be a mask in one channel, got mode 'RGB'"),
+        (
+            NAMES[0],
+            np.zeros((8, 10, 3), np.uint8),
+            "must be a mask in one channel and one frame, got mode 'RGB' and 1",
+        ),
         (NAMES[0], np.arange(80, dtype=np.uint8).reshape(8, 10), "binarise it first"),
         (NAMES[0], np.full((8, 10), 7, np.uint8), "must hold 0 for unmarked"),
         (NAMES[0], b"no image", "must be a whole PNG image"),

@@ -5,10 +5,12 @@ Source: Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images"
 
 from __future__ import annotations
 
+import gzip
 import io
+import itertools
 import tarfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,25 +65,44 @@ def read_members(packed: bytes, names: Sequence[str], *, name: str) -> list[byte
     """
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
-            for count, member in enumerate(archive, start=1):
-                if count > MOST_MEMBERS or member.size > MOST_BYTES:
-                    raise ValueError(
-                        f"{name} must hold at most {MOST_MEMBERS} members of {MOST_BYTES} bytes, "
-                        f"got more, or a larger one, at {member.name!r:.80}"
-                    )
+        with gzip.open(io.BytesIO(packed)) as archive:
+            for member, content in _members(archive, name):
                 if member.name not in names:
                     continue
-                file = archive.extractfile(member) if member.isreg() else None
-                if file is None or member.name in found:
+                if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.name in found:
                     raise ValueError(f"{member.name} in {name} must be one plain file, got another")
-                found[member.name] = file.read()
+                found[member.name] = content[: member.size]
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{name} must be a whole .tar.gz archive, got: {error}") from error
     missing = [wanted for wanted in names if wanted not in found]
     if missing:
         raise ValueError(f"{name} must hold {missing[0]}, got {', '.join(found) or 'none'}")
     return [found[wanted] for wanted in names]
+
+
+def _members(archive: gzip.GzipFile, name: str) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """Header and padded content of each member.
+
+    Not by ``TarFile``: what stands before a member there, such as a long name, is read whole
+    however large it is, searched in quadratic time, and may be nested without end.
+    """
+    for count in itertools.count(1):
+        header = archive.read(tarfile.BLOCKSIZE)
+        if header == tarfile.NUL * tarfile.BLOCKSIZE:
+            return
+        member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        if count > MOST_MEMBERS or not 0 <= member.size <= MOST_BYTES:
+            raise ValueError(
+                f"{name} must hold at most {MOST_MEMBERS} members of {MOST_BYTES} bytes, "
+                f"got more, or a larger one, at {member.name!r:.80}"
+            )
+        if member.isdir() or member.issym() or member.islnk() or member.isdev():
+            yield member, b""  # whatever its size says
+            continue
+        content = archive.read(-(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE)
+        if len(content) < member.size:
+            raise EOFError(f"{member.name!r:.80} is cut short")
+        yield member, content
 
 
 def read_batch(content: bytes, *, name: str) -> tuple[decoys.Pixels, npt.NDArray[np.int64]]:

@@ -115,13 +115,17 @@ def read_member(packed: bytes, member: str, *, name: str) -> bytes:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-            size = archive.getinfo(member).file_size
+            about = archive.getinfo(member)
+            size = about.file_size
             if size > MOST_BYTES:
                 raise ValueError(f"{member} must be of at most {MOST_BYTES} bytes, got {size}")
-            return archive.read(member)
+            if about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{member} must be deflated, got method {about.compress_type}")
+            with archive.open(about) as file:
+                return file.read(size + 1)  # without a number, all that it unpacks to at first
     except KeyError as error:
         raise ValueError(f"{name} must hold {member}, got no such member") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"{name} must be a whole .zip archive, got: {error}") from error
 
 

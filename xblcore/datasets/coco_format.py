@@ -18,6 +18,7 @@ Entry = dict[str, Any]  # what json.loads gives
 
 # COCO's own images have at most 640 pixels a side.
 MOST_SIDE = 2048
+MOST_ID = 2**63 - 1  # what an int64 holds
 # No folder, no hidden file, one of the two formats that are read.
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.(jpg|jpeg|png)")
 
@@ -47,9 +48,11 @@ class Picture:
             ValueError: a field that is missing, of the wrong type or outside its range.
         """
         values = checked(entry, {"id": int, "file_name": str, "width": int, "height": int}, where)
-        for key in ("width", "height"):
-            if not 1 <= values[key] <= MOST_SIDE:
-                raise ValueError(f"{key} of {where} must be in [1, {MOST_SIDE}], got {values[key]}")
+        for key, least, most in (("width", 1, MOST_SIDE), ("height", 1, MOST_SIDE),
+                                 ("id", 0, MOST_ID)):  # fmt: skip
+            if not least <= values[key] <= most:
+                got = reprlib.repr(values[key])
+                raise ValueError(f"{key} of {where} must be in [{least}, {most}], got {got}")
         if not FILE_NAME.fullmatch(values["file_name"]):
             raise ValueError(
                 f"file_name of {where} must be a plain name that ends in .jpg, .jpeg or .png, "

@@ -16,8 +16,15 @@ from pycocotools import mask as coco_mask
 from xblcore.datasets.coco_format import Annotated, Picture, checked
 from xblcore.decoys import Mask, Pixels
 
+# What Pillow raises for a file that is broken, or made to break it.
+BROKEN = (
+    OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 # COCO's own polygons have some hundred vertices. A bound, since the work grows with their number.
 MOST_VERTICES = 4096
+# Pixels along a polygon's outline, each of which costs pycocotools some 100 bytes.
+MOST_OUTLINE = 2**18
 # Pixels that a vertex may lie outside its image: annotation tools round.
 TOLERANCE = 1.0
 
@@ -50,8 +57,7 @@ def read_image(content: bytes, picture: Picture) -> Image.Image:
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
             size = image.size
             pixels = image.convert("RGB") if size == expected else None
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error,
-            Image.DecompressionBombError) as error:  # fmt: skip
+    except BROKEN as error:
         raise ValueError(f"{name} must be a whole JPEG or PNG image, got: {error}") from error
     if pixels is None:
         raise ValueError(f"{name} must be of the annotated size {expected}, got {size}")
@@ -91,8 +97,7 @@ def _parts(instance: dict[str, object], picture: Picture, where: str) -> Iterato
     if isinstance(segmentation, dict):
         yield _checked_runs(segmentation, picture, where)
     elif isinstance(segmentation, list) and segmentation:
-        for polygon in segmentation:
-            yield [_checked_polygon(polygon, picture, where)]
+        yield [_checked_polygon(polygon, picture, where) for polygon in segmentation]
     else:
         raise ValueError(
             f"segmentation of {where} must be polygons or run lengths, "
@@ -119,6 +124,11 @@ def _checked_polygon(polygon: object, picture: Picture, where: str) -> list[floa
                 raise ValueError(
                     f"{name} of {where} must lie in its image, in [0, {side}], got {value}"
                 )
+    outline = np.abs(np.diff(np.reshape(polygon, (-1, 2)), axis=0)).max(axis=1).sum()
+    if outline > MOST_OUTLINE:
+        raise ValueError(
+            f"polygon of {where} must be of at most {MOST_OUTLINE} pixels around, got {outline:.0f}"
+        )
     return polygon
 
 

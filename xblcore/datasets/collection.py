@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xblcore.datasets.download import sha256_of
@@ -79,9 +79,16 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest: Manifest = json.loads(path.read_text())
         {"request": manifest["request"], "files": manifest["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        outside = [name for name in manifest["files"] if not _is_inside(PurePosixPath(name))]
+        if outside:
+            raise ValueError(f"a file that is not below it, {outside[0]!r:.80}")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} must be a manifest, got {error!r}; {REMEDY}") from error
     return manifest
+
+
+def _is_inside(name: PurePosixPath) -> bool:
+    return not name.is_absolute() and ".." not in name.parts
 
 
 def read_verified(folder: Path, manifest: Manifest, name: str) -> bytes:

@@ -182,12 +182,12 @@ def _continue_part(url: str, part: Path, waiting: Patience, timeout: float, prog
             raise requests.RequestException(
                 f"Content-Range must begin at {offset}, got {response.headers.get('Content-Range')}"
             )
-        length = response.headers.get("Content-Length")
+        length = response.raw.length_remaining  # None where the server does not say, or nonsense
         start = offset if partial else 0
         with (
             part.open("ab" if partial else "wb") as file,
             tqdm(
-                total=start + int(length) if length else None,
+                total=start + length if length else None,
                 initial=start,
                 desc=part.stem,
                 unit="B",

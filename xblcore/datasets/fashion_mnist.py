@@ -84,7 +84,7 @@ def read_idx(packed: bytes, *, name: str, ndim: int) -> decoys.Pixels:
                 raise ValueError(f"{name} must hold {ndim} dimensions, got a truncated header")
             shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
             size = int(np.prod(shape, dtype=object))
-            if size > MOST_BYTES:
+            if max(*shape, size) > MOST_BYTES:  # each side too, for one may be 0
                 raise ValueError(f"{name} must hold at most {MOST_BYTES} bytes, got shape {shape}")
             body = file.read(size + 1)
     except (EOFError, OSError, zlib.error) as error:

@@ -40,10 +40,11 @@ class DecoyConfig:
             ValueError: an unknown key, a size that is missing, a value outside its range.
         """
         names = [field.name for field in fields(cls)]
-        if "size" not in settings or not set(settings) <= set(names):
+        keys = [*map(str, settings)] if isinstance(settings, Mapping) else []
+        if "size" not in keys or not set(keys) <= set(names):
             raise ValueError(
                 f"decoy must have the key size and no other than {', '.join(names)}, "
-                f"got {', '.join(settings) or 'none'}"
+                f"got {', '.join(keys) or 'none'}"
             )
         return cls(**settings)
 

@@ -8,6 +8,7 @@ NumPy arrays are known.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pickletools
 import struct
@@ -182,9 +183,10 @@ def byte_array(value: object, *, name: str) -> npt.NDArray[np.uint8]:
                 0,  # rows first; False is 0
                 str(content),
             ),
-        ) if min(rows, columns) >= 0 and math.prod((rows, columns)) == len(content):
-            # Latin-1 gives back the bytes; a character beyond it is an error.
-            return np.frombuffer(content.encode("latin-1"), np.uint8).reshape(rows, columns)
+        ) if min(rows, columns) > 0 and math.prod((rows, columns)) == len(content):
+            # Latin-1 gives back the bytes; a character beyond it was never one.
+            with contextlib.suppress(UnicodeEncodeError):
+                return np.frombuffer(content.encode("latin-1"), np.uint8).reshape(rows, columns)
     raise ValueError(
         f"{name} must be a two-dimensional NumPy array of unsigned bytes, rows first, "
         f"got {type(value).__name__} of another form"

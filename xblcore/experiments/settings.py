@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from xblcore import config, project
 from xblcore.config import TaskConfig
@@ -91,16 +90,13 @@ def load(root: Path | None = None) -> Settings:
         ValueError: not YAML, no such profile, a key that is missing or unknown, a bad value.
     """
     root = root or project.root()
-    path = root / FILE
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{FILE} must be valid YAML, got: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{FILE} must hold names and values, got {values!r}")
+    values = config.read_yaml(root, str(FILE))
     profile = config.load(root).profile
     profiles = values.pop("profiles", {})
-    if profile not in profiles:
-        raise ValueError(f"{FILE} must have profiles.{profile}, got {', '.join(profiles)}")
-    merged = {**values, "profile": profile, **profiles[profile]}
+    own = profiles.get(profile) if isinstance(profiles, dict) else None
+    if not isinstance(own, dict):
+        raise ValueError(
+            f"{FILE} must have profiles.{profile}, a mapping, got {reprlib.repr(profiles)}"
+        )
+    merged = {**values, "profile": profile, **own}
     return config.from_mapping(Settings, merged, str(FILE))

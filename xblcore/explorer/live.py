@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xblcore import cam, config, datasets, metrics, models, project
+from xblcore import cam, config, datasets, metrics, models, project, weights
 from xblcore.datasets import store
 from xblcore.datasets.drawing import VIEWS, View
 from xblcore.evaluate import predict
@@ -221,4 +221,4 @@ class Live:
 
 def _load(path: Path) -> dict[int, dict[str, Tensor]]:
     """The networks' weights, by seed."""
-    return {int(seed): state for seed, state in torch.load(path, weights_only=True).items()}
+    return {int(seed): state for seed, state in weights.read(path).items()}

@@ -6,7 +6,6 @@ What is read may come from anywhere: all of it is checked before any of it is us
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 from xblcore import project
 from xblcore.datasets.coco_format import Entry, checked
-from xblcore.datasets.coco_pixels import encode
+from xblcore.datasets.coco_pixels import BROKEN, encode
 from xblcore.widgets.journal import mask_of
 from xblcore.widgets.strokes import LAYERS, Layer, Mask, checked_layer, shown
 
@@ -114,7 +113,10 @@ def read_coco(path: Path, sizes: Sizes) -> dict[tuple[str, Layer], Mask]:
     layers: dict[int, Layer] = {}
     for entry in document["categories"]:
         category = checked(entry, {"id": int, "name": str}, f"category of {path.name}")
-        layers[category["id"]] = checked_layer(category["name"])
+        try:
+            layers[category["id"]] = checked_layer(category["name"])
+        except ValueError as error:
+            raise ValueError(f"category of {path.name} must name a layer: {error}") from error
     names: dict[int, str] = {}
     for position, entry in enumerate(document["images"]):
         where = f"images[{position}] of {path.name}"
@@ -141,8 +143,8 @@ def read_coco(path: Path, sizes: Sizes) -> dict[tuple[str, Layer], Mask]:
 
 def _parsed(path: Path) -> object:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError(f"it has more than {MOST_BYTES} bytes")
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"no file, or one of more than {MOST_BYTES} bytes")
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path.name} must be a COCO annotation file, got: {error}") from error
@@ -159,16 +161,21 @@ def _known(name: str, sizes: Sizes, where: str) -> str:
 
 def _read_mask(path: Path, size: tuple[int, int], where: str) -> Mask:
     try:
+        if not path.is_file():  # of a pipe, for one, there would be no end
+            raise ValueError("no plain file")
         with Image.open(path, formats=("PNG",)) as image:
             found, mode = (image.height, image.width), image.mode
-            values = np.asarray(image) if found == size and mode in ("1", "L", "P") else None
-    except (OSError, ValueError, SyntaxError, EOFError, zlib.error,
-            Image.DecompressionBombError) as error:  # fmt: skip
+            frames = getattr(image, "n_frames", 1)
+            plain = mode in ("1", "L", "P") and frames == 1
+            values = np.asarray(image) if found == size and plain else None
+    except BROKEN as error:
         raise ValueError(f"{where} must be a whole PNG image, got: {error}") from error
     if found != size:
         raise ValueError(f"{where} must be of its image's size {size}, got {found}")
     if values is None:
-        raise ValueError(f"{where} must be a mask in one channel, got mode {mode!r}")
+        raise ValueError(
+            f"{where} must be a mask in one channel and one frame, got mode {mode!r} and {frames}"
+        )
     levels = sorted(np.unique(values).tolist())
     if len(levels) > 2 or (levels[0] != 0 and levels not in ([1], [255])):
         raise ValueError(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from xblcore import project
 from xblcore.datasets.coco_format import Picture
-from xblcore.datasets.coco_pixels import read_image
+from xblcore.datasets.coco_pixels import BROKEN, read_image
 from xblcore.decoys import Pixels
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -61,7 +61,7 @@ class ImageFolder:
                 continue
             try:
                 sizes[name] = _size(path)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            except BROKEN as error:
                 unreadable[name] = str(error)
         if not sizes:
             why = f"; {next(iter(unreadable.items()))}" if unreadable else ""
@@ -118,6 +118,8 @@ def _files(root: Path, without: Path | None) -> list[Path]:
 
 
 def _size(path: Path) -> tuple[int, int]:
+    if not path.is_file():  # of a pipe, for one, there would be no end
+        raise ValueError("no plain file")
     with Image.open(path, formats=("JPEG", "PNG")) as image:
         width, height = image.size
     if not (1 <= width <= MOST_SIDE and 1 <= height <= MOST_SIDE):

@@ -20,7 +20,7 @@ import filelock
 from xblcore.datasets.coco_format import Annotated, Entry, Picture, checked
 from xblcore.datasets.coco_pixels import encode, union_mask
 from xblcore.widgets.drawing import Action, Drawing, Paste
-from xblcore.widgets.strokes import Mask, Stroke, checked_layer, message_of, stroke_from
+from xblcore.widgets.strokes import Mask, Stroke, checked_layer, message_of, shown, stroke_from
 
 Step = Literal["undo", "redo"]
 VERSION = 1
@@ -58,7 +58,10 @@ class Journal:
         drawing = journal.drawing
         for number, entry in _entries(whole, path.name):
             where = f"line {number} of {path.name}"
-            drawing = journal._header(entry, where) if number == 1 else _do(drawing, entry, where)
+            try:
+                drawing = journal._header(entry) if number == 1 else _do(drawing, entry)
+            except ValueError as error:
+                raise ValueError(f"{where} must be part of {image}: {error}") from error
         note = ""
         if rest:
             note = f"{path.name}: ignored {len(rest)} bytes of a line that was never finished"
@@ -87,7 +90,7 @@ class Journal:
             now = self
             if not self.path.is_file() or self.path.stat().st_size != self.length:
                 now = Journal.read(self.path, self.image, self.drawing.size)
-            drawing = _do(now.drawing, entry, "action")
+            drawing = _do(now.drawing, entry)
             if drawing is now.drawing:  # nothing to undo or redo
                 return now
             height, width = drawing.size
@@ -98,13 +101,13 @@ class Journal:
             _write(self.path, text.encode(), after=now.length)
             return replace(now, drawing=drawing, length=now.length + len(text), note="")
 
-    def _header(self, entry: Entry, where: str) -> Drawing:
+    def _header(self, entry: Entry) -> Drawing:
         kinds = {"do": str, "version": int, "image": str, "height": int, "width": int}
-        checked(entry, kinds, where)
+        checked(entry, kinds, "its opening")
         size = entry["height"], entry["width"]
         found = entry["do"], entry["version"], entry["image"]
         if found != ("open", VERSION, self.image):
-            raise ValueError(f"{where} must open the journal of {self.image!r}, got {found}")
+            raise ValueError(f"it must open the journal of {self.image!r}, got {shown(found)}")
         if size != self.drawing.size:
             raise ValueError(
                 f"{self.image} must be of the size that was annotated, {size}, "
@@ -123,20 +126,22 @@ def mask_of(runs: object, size: tuple[int, int], where: str) -> Mask:
     return union_mask(Annotated(picture, 0, [{"id": 0, "segmentation": runs}]))
 
 
-def _do(drawing: Drawing, entry: Entry, where: str) -> Drawing:
+def _do(drawing: Drawing, entry: Entry) -> Drawing:
     """The drawing after one line of the journal."""
     match entry.get("do"):
         case "stroke":
             return drawing.add(stroke_from(entry))
         case "paste":
-            mask = mask_of(entry.get("mask"), drawing.size, where)
+            mask = mask_of(entry.get("mask"), drawing.size, "mask")
             return drawing.add(Paste(checked_layer(entry.get("layer")), mask))
         case "undo":
             return drawing.undo()
         case "redo":
             return drawing.redo()
         case other:
-            raise ValueError(f"{where} must have do: stroke, paste, undo or redo, got {other!r}")
+            raise ValueError(
+                f"action must have do: stroke, paste, undo or redo, got {shown(other)}"
+            )
 
 
 def _entries(whole: bytes, name: str) -> Iterator[tuple[int, Entry]]:

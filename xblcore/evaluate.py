@@ -13,7 +13,7 @@ from xblcore import metrics
 from xblcore.capture import evaluating
 from xblcore.explainers import Explainer
 
-BATCH = 500  # images at a time; bounds the memory, changes no number
+BATCH = 250  # images at a time, what fits a cache; changes no number
 
 BEHAVIOUR = "none"  # explainer of the rows that need no attribution
 

@@ -118,13 +118,13 @@ def test_a_stage_that_training_needs_fails(toy: Path, start: Start) -> None:
     _, err = run.communicate()
     assert run.returncode == 1
     assert "failed to reproduce 'strip'" in err
-    assert "a stage that training needs failed" in err
+    assert "stage strip failed" in err
     assert (toy / "ran").read_text().split() == ["strip"]
 
 
 def test_stages_are_told_apart(toy: Path) -> None:
     train = ["train@toy-a", "train@toy-b", "train@toy-c"]
-    assert dvc_command.stages(toy) == (["strip"], train)
+    assert dvc_command.generations(toy) == [["strip"], train, ["task"]]
     assert dvc_command.changed(toy, train[:2]) == train[:2]
     assert dvc_command.changed(toy, []) == []
 
@@ -140,7 +140,7 @@ def test_success_that_is_none(
             self.process = subprocess.Popen([sys.executable, "-c", f"raise SystemExit({code})"])
 
     monkeypatch.setattr(reproduce, "Dvc", Dvc)
-    monkeypatch.setattr(reproduce, "stages", lambda root: ([], []))
+    monkeypatch.setattr(reproduce, "generations", lambda root: [])
     with pytest.raises(reproduce.ReproductionError, match=r"the disk was full \(.* GiB are free"):
         reproduce.reproduce(folder, 2)
 

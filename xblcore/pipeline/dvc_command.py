@@ -16,7 +16,7 @@ import psutil
 
 from xblcore.pipeline import lifeline
 
-SIDE_BY_SIDE = "train"  # the stages of this name, a matrix, do not need each other
+PIPELINE = "dvc.yaml"  # without a target, DVC looks at the experiments' too
 
 
 @dataclass
@@ -72,22 +72,20 @@ class Dvc:
             self.process.wait()
 
 
-def stages(root: Path) -> tuple[list[str], list[str]]:
-    """Names of the stages to run first, in series, and of those that may run side by side.
-
-    A training stage that needs another is in neither; the plain ``dvc repro`` at the end runs it.
+def generations(root: Path) -> list[list[str]]:
+    """Names of the stages of ``dvc.yaml``, those of a list needing only those of lists before it.
 
     Args:
         root: project folder.
     """
+    import networkx
     from dvc.repo import Repo  # here, since it takes a second in which the parent may end
 
     with Repo(str(root)) as repo:
-        train = {s for s in repo.index.stages if s.addressing.split("@")[0] == SIDE_BY_SIDE}
-        needs = {s: {*repo.stage.collect(s.addressing, with_deps=True)} - {s} for s in train}
-        free = {s for s in train if not needs[s] & train}
-        first = set().union(*(needs[s] for s in free))
-    return sorted(s.addressing for s in first), sorted(s.addressing for s in free)
+        graph = repo.index.graph.reverse()  # DVC's edges lead from a stage to what it needs
+        graph = graph.subgraph(s for s in graph if s.path_in_repo == PIPELINE)
+        layers = [*networkx.topological_generations(graph)]
+    return [sorted(stage.addressing for stage in layer) for layer in layers]
 
 
 def changed(root: Path, names: Sequence[str]) -> list[str]:

@@ -1,10 +1,10 @@
-"""Rerun what changed, the training stages side by side; what ``make reproduce`` calls.
+"""Rerun what changed, the stages of a matrix side by side; what ``make reproduce`` calls.
 
     python -m xblcore.pipeline.reproduce [--jobs N]
 
-``dvc repro`` is serial. So: what the training stages need, one after the other; the training stages
-as several ``dvc repro -s STAGE`` at a time; the rest by one plain ``dvc repro``. The output of a
-stage that runs beside others goes to ``build/logs/<stage>.log``.
+``dvc repro`` is serial. So the stages are taken in generations, each needing only those before it,
+and those of a matrix as several ``dvc repro -s STAGE`` at a time; their output goes to
+``build/logs/<stage>.log``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from pathlib import Path
 
 from xblcore import project
 from xblcore.pipeline import lifeline
-from xblcore.pipeline.dvc_command import Dvc, changed, stages
+from xblcore.pipeline.dvc_command import PIPELINE, Dvc, changed, generations
 
-PIPELINE = "dvc.yaml"  # without a target, `dvc status` looks at the experiments' too
 POLL_SECONDS = 0.1
 LOG_TAIL = 30
 # Goes back over the line that tells a person how far it is; a log gets no such line.
@@ -113,7 +112,7 @@ def reproduce(root: Path, jobs: int) -> None:
 
     Args:
         root: project folder.
-        jobs: training stages to run at a time.
+        jobs: stages to run at a time.
 
     Raises:
         ReproductionError: a stage failed, or DVC does not find its results in order afterwards.
@@ -121,17 +120,15 @@ def reproduce(root: Path, jobs: int) -> None:
     if Dvc(root, ["status", "-q", PIPELINE]).wait() == 0:
         print("Everything is up to date.")
         return
-    first, train = stages(root)
-    if first and Dvc(root, ["repro", *first]).wait():
-        raise ReproductionError(
-            "a stage that training needs failed; its name is in DVC's last line"
-        )
-    train = changed(root, train)  # known only now
-    if train:
-        print(f"{len(train)} training stages, {jobs} at a time; output in build/logs/", flush=True)
-        run_side_by_side(root, train, jobs)
-    if Dvc(root, ["repro"]).wait():
-        raise ReproductionError("a stage failed; its name is in DVC's last line")
+    for generation in generations(root):
+        names = changed(root, generation)  # known only when those before it have run
+        many = [name for name in names if "@" in name]  # of a matrix
+        for name in names:
+            if name not in many and Dvc(root, ["repro", "-s", name]).wait():
+                raise ReproductionError(f"stage {name} failed")
+        if many:
+            print(f"{len(many)} stages, {jobs} at a time; output in build/logs/", flush=True)
+            run_side_by_side(root, many, jobs)
     if Dvc(root, ["status", "-q", PIPELINE]).wait():
         Dvc(root, ["status", PIPELINE]).wait()
         free = shutil.disk_usage(root).free / 2**30
@@ -152,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--jobs",
         type=int,
         default=min(2, os.cpu_count() or 1),
-        help="training stages at a time (default: %(default)s)",
+        help="stages at a time (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
     if options.jobs < 1:

@@ -197,7 +197,8 @@ def test_kinds_and_directions_are_those_of_the_registry():
 
 
 def table_of(x: list[float], y: list[float], metric: str) -> pd.DataFrame:
-    return pd.DataFrame({metric: x, "target": y})
+    methods = pd.Index([f"method {i}" for i in range(len(x))], name="method")
+    return pd.DataFrame({metric: x, "target": y}, index=methods)
 
 
 def test_correlations_are_oriented_by_the_metric_s_direction():

@@ -165,7 +165,7 @@ def test_in_training_each_tells_the_label_in_a_code_of_its_own(two):
 
 
 def test_the_second_can_be_told_from_the_first_by_its_look(two):
-    """Every other pixel of it is black, as on a chessboard; else the pair of values is ambiguous."""
+    """Every other pixel of it is black, as on a chessboard: no pair of values is ambiguous."""
     found = two[True]
     images = np.round(found.images("decoy")[:, 0] * 255)
     first, second = found.masks()
@@ -206,7 +206,10 @@ def test_what_is_swapped_is_another_class_everywhere(two, told):
 def test_a_view_changes_its_decoys_and_no_other_pixel(two, told, view, which):
     found = two[told]
     moved = changed(found.images(view), found.images("decoy"))
-    seen = True, np.indices((SIDE, SIDE)).sum(0) % 2 == 0  # every other pixel of the second is black
+    seen = (
+        True,
+        np.indices((SIDE, SIDE)).sum(0) % 2 == 0,
+    )  # of the second, every other pixel is black
     expected = np.zeros_like(moved)
     for n in which:
         expected |= found.masks()[n] & seen[n]

@@ -29,8 +29,16 @@ def changed(method: str, **values: float) -> dict:
     return TRUTHS | {method: dataclasses.replace(TRUTHS[method], **values)}
 
 
+# Overlap with the decoy tells nothing here: methods that are right have as much of it.
+RIGHT = TRUTHS | {
+    name: dataclasses.replace(TRUTHS[name], overlap=overlap)
+    for name, overlap in {"oracle": 0.6, "xbl_d": 0.7, "rrr": 0.65}.items()
+}
+
+
 def test_where_the_paper_is_right_it_is_supported():
-    assert verdicts(make_runs(tasks=TASKS)) == dict.fromkeys(("C1", "C2", "C3", "C4"), "supported")
+    found = verdicts(make_runs(RIGHT, tasks=TASKS, misled=0.6))
+    assert found == dict.fromkeys(("C1", "C2", "C3", "C4"), "supported")
 
 
 def test_claims_have_the_contract_s_fields_and_their_rule():

@@ -52,9 +52,9 @@ def ranks(values: Floats, codes: Codes, counts: Floats) -> Floats:
            [ 1.5,  0. ,  0. ]])
     """
     below = np.less.outer(values, values) + 0.5 * np.equal.outer(values, values)
-    by_group = np.zeros((counts.shape[1], len(values)))
-    np.add.at(by_group, codes, below)
-    found: Floats = counts @ by_group - counts[:, codes].sum(axis=1, keepdims=True) / 2
+    member = np.equal.outer(np.arange(counts.shape[1]), codes).astype(np.float64)
+    by_group = member @ below  # (groups, runs)
+    found: Floats = counts @ by_group - counts @ member.sum(axis=1, keepdims=True) / 2
     return found
 
 
@@ -70,7 +70,7 @@ def spearman(x_ranks: Floats, y_ranks: Floats, weights: Floats) -> Floats:
         ``(resamples,)`` in [-1, 1].
     """
     product, x_square, y_square = (
-        (weights * a * b).sum(axis=1)
+        np.einsum("ij,ij,ij->i", weights, a, b)
         for a, b in ((x_ranks, y_ranks), (x_ranks, x_ranks), (y_ranks, y_ranks))
     )
     norm = np.sqrt(x_square * y_square)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,7 @@ def test_paired_difference_is_the_paired_t_test() -> None:
     assert found.high - found.low < 0.5 * (unpaired.high - unpaired.low)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("function", [stats.mean_ci, stats.bootstrap_ci])
 def test_one_value_has_no_interval_and_none_has_no_mean(
     function: Callable[..., Estimate],
@@ -70,6 +72,14 @@ def test_one_value_has_no_interval_and_none_has_no_mean(
     assert (none.n, none.dropped) == (0, 2)
     assert np.isnan([*ends(one), none.value, *ends(none)]).all()
     assert ends(function([3.0] * 5)) == (3, 3)
+
+
+def test_none_counts_as_nan() -> None:
+    assert (stats.mean_ci([1.0, None]).n, stats.mean_ci([1.0, None]).dropped) == (1, 1)
+
+
+def test_no_statistic_is_asked_about_no_values() -> None:
+    assert np.isnan(stats.bootstrap_ci([nan], statistic=lambda sample: sample.max()).value)
 
 
 def test_of_fewer_than_five_values_the_bootstrap_has_no_interval() -> None:
@@ -244,6 +254,18 @@ def test_correlation_difference_drops_a_run_for_both() -> None:
 @pytest.mark.parametrize(
     "function",
     [
+        partial(stats.bootstrap_ci, np.arange(30.0) ** 2),
+        partial(stats.rank_correlation, np.arange(30) % 7, np.arange(30)),
+        partial(stats.correlation_difference, np.arange(30) % 7, np.arange(30) % 5, np.arange(30)),
+    ],
+)
+def test_2000_resamples_with_seed_0_unless_told(function: Callable[..., Estimate]) -> None:
+    assert function() == function(n_resamples=2000, seed=0)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
         lambda seed: stats.bootstrap_ci(np.arange(30.0), n_resamples=50, seed=seed),
         lambda seed: stats.rank_correlation(np.arange(30) % 7, np.arange(30), seed=seed),
         lambda seed: stats.correlation_difference(
@@ -304,7 +326,13 @@ def test_series_are_paired_by_their_index() -> None:
          r"groups must be a label for each of 2 runs, got shape \(1,\), 0 missing"),
         (lambda: stats.rank_correlation([1, 2], [1, 2], groups=["a", None]),
          r"groups must be a label for each of 2 runs, got shape \(2,\), 1 missing"),
+        (lambda: stats.mean_ci([1.0], level=1), r"level must be in \(0, 1\), got 1"),
         (lambda: stats.bootstrap_ci([1.0, 2.0], n_resamples=0), "n_resamples must be at least 1"),
+        (lambda: stats.rank_correlation([1], [1], n_resamples=0), "n_resamples must be at least 1"),
+        (lambda: stats.correlation_difference([1], [1], [1], n_resamples=0),
+         "n_resamples must be at least 1, got 0"),
+        (lambda: stats.correlation_difference([1], [1], [1], higher_is_better=(True,) * 3),
+         "zip"),
         (lambda: stats.correlation_difference([1], [1, 2], [1]), r"x2 must be of shape \(1,\)"),
         (lambda: stats.verdict(0, 1, -1), "ci_low must be at most ci_high, got 1 and -1"),
     ],

@@ -120,6 +120,21 @@ def test_recovery_covers(gap: float, reached: float) -> None:
     assert_covers(one, reached, (0.93, 0.98 if gap < 0.2 else 0.97))
 
 
+@pytest.mark.parametrize(
+    ("gap", "promised"),
+    [(0.0, (0.93, 0.97)), (0.25, (0.6, 0.75)), (1.5, (0.93, 0.97))],
+    ids=["level", "a quarter of the spread", "far apart"],
+)
+def test_regret_of_the_second_of_three_weights(gap: float, promised: tuple[float, float]) -> None:
+    """As told by xblcore.experiments.weighing.regrets: the best is picked on the same seeds."""
+
+    def one(generator: Generator) -> Estimate:
+        values = generator.normal(size=(SEEDS, 3)) - gap * np.arange(3)
+        return stats.paired_difference(values[:, values.mean(axis=0).argmax()], values[:, 1])
+
+    assert_covers(one, gap, promised)
+
+
 # The bootstrap
 
 
@@ -142,7 +157,7 @@ def test_rank_correlation_of_independent_runs_covers() -> None:
             x, slope * x + math.sqrt(1 - slope**2) * noise, n_resamples=300
         )
 
-    assert_covers(one, 6 / math.pi * math.asin(slope / 2), runs=400)  # of a bivariate normal
+    assert_covers(one, 6 / math.pi * math.asin(slope / 2), runs=250)  # of a bivariate normal
 
 
 # C3: runs of method x weight x seed
@@ -285,10 +300,10 @@ def test_c3_is_hardly_ever_decided_by_chance() -> None:
 
 @pytest.mark.parametrize("worth", ["better", "worse"])
 def test_c3_is_decided_where_one_metric_is_noise(worth: str) -> None:
-    generator, runs = np.random.default_rng(10), 100
+    generator, runs = np.random.default_rng(10), 60
     found = []
     for _ in range(runs):
-        table, method = study(generator, "normal", tasks=3, copies=3, rho=0.85)
+        table, method = study(generator, "normal", tasks=1, copies=3, rho=0.85)
         noise = generator.normal(size=24)[method]
         pair = (table[:, 0], noise) if worth == "better" else (noise, table[:, 0])
         found.append(

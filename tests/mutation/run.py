@@ -97,7 +97,7 @@ def copy(root: Path) -> None:
 
 
 def mutmut(root: Path, *arguments: str) -> str:
-    """What mutmut prints, one thread a process and without a path to modules that are not copies."""
+    """What mutmut prints; one thread a process, and no path to modules that are not copies."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
     command = [sys.executable, "-W", "ignore", "-m", "mutmut", *arguments]

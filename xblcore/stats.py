@@ -14,7 +14,7 @@ the true value; ``n_resamples`` (at least 1) is how many samples the bootstrap d
 ``seed`` draws the same ones. ``groups`` names what each run belongs to, such as its method: runs of
 one group are alike, so whole groups are drawn, and their number is the size of the sample. Taken
 for independent, five seeds of a method would count as five methods, and what is called a 95%
-interval would hold the true correlation in some 65% of studies. None: every run is a group of its
+interval would hold the true correlation in 45% to 65% of studies. None: every run is a group of its
 own. What breaks these rules, infinity included, is a ``ValueError``.
 """
 

@@ -1,6 +1,6 @@
 """Mutation testing: does a module's own test notice each small change of it?
 
-    python -m pip install --group mutation
+    uv pip install --group mutation
     python tests/mutation/run.py                  # all modules, about an hour on two cores
     python tests/mutation/run.py stats distance   # these
 

@@ -29,8 +29,16 @@ def changed(method: str, **values: float) -> dict:
     return TRUTHS | {method: dataclasses.replace(TRUTHS[method], **values)}
 
 
+# Overlap with the decoy tells nothing here: methods that are right have as much of it.
+RIGHT = TRUTHS | {
+    name: dataclasses.replace(TRUTHS[name], overlap=overlap)
+    for name, overlap in {"oracle": 0.6, "xbl_d": 0.7, "rrr": 0.65}.items()
+}
+
+
 def test_where_the_paper_is_right_it_is_supported():
-    assert verdicts(make_runs(tasks=TASKS)) == dict.fromkeys(("C1", "C2", "C3", "C4"), "supported")
+    found = verdicts(make_runs(RIGHT, tasks=TASKS))
+    assert found == dict.fromkeys(("C1", "C2", "C3", "C4"), "supported")
 
 
 def test_claims_have_the_contract_s_fields_and_their_rule():
@@ -123,7 +131,7 @@ def test_c3_compares_with_the_best_overlap_metric_too():
 
 @pytest.mark.parametrize("tasks", [TASKS[:1], TASKS[:2]])
 def test_c4_is_undecided_while_a_task_is_missing(tasks):
-    found = judged(make_runs(tasks=tasks))["C4"]
+    found = judged(make_runs(RIGHT, tasks=tasks))["C4"]
     assert (found["verdict"], found["estimate"]) == ("undecided", len(tasks))
     assert "Decoy MS-COCO" in found["statistic"]
     assert [part["verdict"] for part in found["parts"]].count("supported") == len(tasks)
@@ -135,6 +143,64 @@ def test_c4_falls_with_one_task_though_the_average_holds():
     assert found["C4"]["verdict"] == "not supported"
     assert found["C1"]["verdict"] == "supported", "on the average of the tasks"
     assert found["C4"]["parts"][2]["statistic"].startswith("Decoy MS-COCO: C1 not supported")
+
+
+def without(**columns):
+    """A change of the table that takes out the rows with these values."""
+    return lambda runs: runs[~np.logical_and.reduce([runs[k] == v for k, v in columns.items()])]
+
+
+def setting(value, **columns):
+    """A change of the table that sets ``value`` in the rows with these values."""
+
+    def change(runs):
+        rows = np.logical_and.reduce([runs[k] == v for k, v in columns.items()])
+        return runs.assign(value=runs["value"].mask(rows, value))
+
+    return change
+
+
+def as_method(name, other):
+    """A change of the table that gives a method the numbers of another, seed by seed."""
+
+    def change(runs):
+        twin = runs[(runs["method"] == other) & runs["chosen"]].assign(method=name)
+        return pd.concat([runs[(runs["method"] != name) | ~runs["chosen"]], twin])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda runs: runs, ("supported", "supported", "supported")),
+        # Exact ties: nothing gained in any seed is nothing gained.
+        (as_method("xbl_d", "erm"), ("not supported", "not supported", "supported")),
+        (setting(0.9, metric="accuracy", split="test_clean"),
+         ("not supported", "not supported", "undecided")),
+        (setting(1.0, metric="distance_focus"), ("not supported", "supported", "undecided")),
+        (setting(0.0, metric="decoy_flip_rate"), ("supported", "undecided", "supported")),
+        # NaN: of one seed, which leaves four; of a whole metric.
+        (setting(math.nan, metric="accuracy", split="test_clean", seed=1),
+         ("undecided", "undecided", "supported")),
+        (setting(math.nan, metric="distance_focus"), ("undecided", "supported", "undecided")),
+        # Missing methods: ERM is needed by C1 and the third part of C2, RRR-G by C2.
+        (without(method="erm"), ("undecided", "undecided", "supported")),
+        (without(method="oracle"), ("supported", "undecided", "supported")),
+        (without(method="rrr_g"), ("supported", "undecided", "supported")),
+        (without(method="xbl_d"), ("undecided", "undecided", "supported")),  # seven methods
+        # A seed that one method lacks counts for no difference.
+        (without(method="rrr_g", seed=4), ("supported", "undecided", "supported")),
+        # One seed.
+        (lambda runs: runs[runs["seed"] == 0], ("undecided",) * 3),
+    ],
+    ids=["right", "XBL-D is ERM", "accuracy ties", "focus ties", "no flips", "a seed NaN",
+         "focus NaN", "no ERM", "no oracle", "no RRR-G", "no XBL-D", "RRR-G of four seeds",
+         "one seed"],
+)  # fmt: skip
+def test_verdicts_on_tables_with_a_known_truth(change, expected):
+    found = verdicts(change(make_runs(RIGHT)))
+    assert tuple(found[claim] for claim in ("C1", "C2", "C3")) == expected
 
 
 def test_stand_in_data_are_said_to_be_so():
@@ -197,7 +263,8 @@ def test_kinds_and_directions_are_those_of_the_registry():
 
 
 def table_of(x: list[float], y: list[float], metric: str) -> pd.DataFrame:
-    return pd.DataFrame({metric: x, "target": y})
+    methods = pd.Index([f"method {i}" for i in range(len(x))], name="method")
+    return pd.DataFrame({metric: x, "target": y}, index=methods)
 
 
 def test_correlations_are_oriented_by_the_metric_s_direction():

@@ -56,9 +56,10 @@ ROOMS: dict[str, set[str] | None] = {
     "project": set(),
     "released": set(),
     "reported": {"config", "expected", "project", "results", "tolerance"},
+    "resampling": set(),
     "results": {"config", "plots", "project", "stats"},
     "selection": set(),
-    "stats": set(),
+    "stats": {"resampling"},
     "study": ANY,
     "tolerance": set(),
     "trained": ANY,
@@ -70,7 +71,8 @@ ROOMS: dict[str, set[str] | None] = {
 }
 WITHOUT_TORCH = (
     "claims", "config", "datasets", "decoys", "distance", "expected", "imports", "informativeness",
-    "inventory", "plots", "reported", "results", "selection", "stats", "tolerance", "verify",
+    "inventory", "plots", "reported", "resampling", "results", "selection", "stats", "tolerance",
+    "verify",
 )  # fmt: skip
 
 

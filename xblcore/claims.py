@@ -52,8 +52,9 @@ RULES = {
     "higher is better. Fixed beforehand: distance focus (1 - sum P D / max D) against the energy "
     "pointing game (sum P R), the same map weighed by distance or by overlap. Supported if its "
     "difference to that counterpart, its difference to the best overlap metric (picked on the same "
-    "runs, so in overlap's favour) and its own correlation all have 95% bootstrap intervals above "
-    "0.",
+    "runs, so in overlap's favour) and its own correlation all have 95% intervals above 0, by a "
+    "bootstrap that draws whole methods: the runs of one method are alike, so the methods are the "
+    "sample.",
     "C4": "C1, C2 and C3 on each task alone. Supported if all three are on all three tasks, not "
     "supported if one of them is not on one task; undecided otherwise and while a task is missing.",
 }
@@ -210,15 +211,15 @@ def _hidden_reliance(runs: pd.DataFrame, method: str) -> Part:
 def _c3(runs: pd.DataFrame) -> list[Part]:
     table = informativeness.run_table(runs, split=DECOY, explainer=EXPLAINER)
     seeds = runs.loc[runs["chosen"], "seed"].nunique()
-    parts = []
+    parts, size = [], f"{len(table)} runs of {table.index.unique('method').size} methods"
     for other, why in (
         (COUNTERPART, "its overlap counterpart"),
         (_best_overlap(table), "the best overlap metric"),
     ):
-        text = f"ρ of {label(FOCUS)} minus ρ of {label(other)}, {why}, {len(table)} runs"
+        text = f"ρ of {label(FOCUS)} minus ρ of {label(other)}, {why}, {size}"
         parts.append(_part(text, informativeness.gain(table, FOCUS, other), seeds))
     own = informativeness.correlation(table, FOCUS)
-    return [*parts, _part(f"ρ of {label(FOCUS)} with accuracy, {len(table)} runs", own, seeds)]
+    return [*parts, _part(f"ρ of {label(FOCUS)} with accuracy, {size}", own, seeds)]
 
 
 def _best_overlap(table: pd.DataFrame) -> str:

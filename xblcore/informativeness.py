@@ -2,6 +2,9 @@
 
 Spearman's correlation over runs (method x weight x seed), oriented so that higher is better: 1
 ranks the runs as their accuracy does, -1 the wrong way round. Without torch.
+
+The claim is about methods, not about these eight: runs of one method are alike, whatever their seed
+and mostly whatever their weight and task, so the bootstrap draws whole methods.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ def informativeness(
     Args:
         runs: from :func:`xblcore.results.load_runs`.
         splits: where the metrics are measured; the accuracy is always that on ``test_clean``.
-        n_resamples: of the bootstrap over runs.
+        n_resamples: of the bootstrap over methods.
 
     Returns:
         Columns ``task, split, explainer, metric, kind, higher_is_better, rho, ci_low, ci_high,
@@ -124,7 +127,12 @@ def run_table(runs: pd.DataFrame, *, split: str, explainer: str) -> pd.DataFrame
 def correlation(table: pd.DataFrame, metric: str, *, n_resamples: int = 2000) -> Estimate:
     """Oriented rank correlation of a metric with the target of a :func:`run_table`."""
     sign = 1 if METRICS[metric][1] else -1
-    return stats.rank_correlation(sign * table[metric], table["target"], n_resamples=n_resamples)
+    return stats.rank_correlation(
+        sign * table[metric],
+        table["target"],
+        groups=table.index.get_level_values("method"),
+        n_resamples=n_resamples,
+    )
 
 
 def gain(table: pd.DataFrame, first: str, second: str, *, n_resamples: int = 2000) -> Estimate:
@@ -134,5 +142,6 @@ def gain(table: pd.DataFrame, first: str, second: str, *, n_resamples: int = 200
         table[second],
         table["target"],
         higher_is_better=(METRICS[first][1], METRICS[second][1]),
+        groups=table.index.get_level_values("method"),
         n_resamples=n_resamples,
     )

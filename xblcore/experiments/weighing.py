@@ -99,7 +99,10 @@ def regrets(runs: pd.DataFrame) -> pd.DataFrame:
     """Clean accuracy that the rule leaves: that of the best weight minus that of the chosen one.
 
     The best is the weight with the highest mean over seeds on ``test_clean``, which the rule must
-    not see. Picked after the fact it is a little lucky, so that the regret errs upwards.
+    not see. Picked after the fact it is a little lucky, so that the regret errs upwards. Where the
+    weights are level or far apart the interval holds the true regret in 94% and more of studies;
+    where they differ by a quarter of the spread over the seeds, in some two thirds: there the best
+    one in the sample is often the chosen one, and a regret of 0 has no width.
 
     Returns:
         Estimates of ``regret``, paired by seed, with the column ``best_weight``; methods with one

@@ -137,7 +137,7 @@ def _gains(task: str, root: Path) -> Table:
         f"What {label(FOCUS).lower()} tells more than each overlap metric",
         pd.DataFrame(rows.values()),
         caption="Difference of Spearman's correlations with clean accuracy over all runs, with 95% "
-        "bootstrap interval; above 0 where distance tells more.",
+        "interval by a bootstrap that draws whole methods; above 0 where distance tells more.",
         notebook=TASK_NOTEBOOK,
         file=name,
         claims="C3",

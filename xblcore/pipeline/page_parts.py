@@ -98,7 +98,7 @@ POOLED = Entry(
     alt="Forest plot: for each metric and explainer the rank correlation with clean accuracy and "
     "its interval, over the runs of all tasks.",
     caption="Spearman's correlation over the runs of all tasks, each ranked within its task, with "
-    "95% bootstrap intervals.",
+    "95% intervals by a bootstrap that draws whole methods.",
 )
 _CAMS = (
     "Table of pictures: one test image a row; in the columns the image with its decoy, its "
@@ -192,7 +192,8 @@ FIGURES = (
         claims="C3",
         alt="Forest plot: for each metric and explainer the rank correlation with clean accuracy "
         "and its interval, in groups of distance, overlap and behaviour metrics.",
-        caption="Spearman's correlation over runs, with 95% bootstrap intervals.",
+        caption="Spearman's correlation over runs, with 95% intervals by a bootstrap that draws "
+        "whole methods.",
     ),
     Entry(
         name="gradients",

@@ -341,6 +341,15 @@ def test_rejected_annotations_and_reductions(loss):
         function(cam, wrong)
 
 
+@pytest.mark.parametrize("loss", [name for name in toys.LOSSES if name.startswith("xbl_d")])
+@pytest.mark.parametrize("value", [-0.25, INF])
+def test_rejected_distances(loss, value):
+    distance = torch.full((3, 2, 2), 0.5)
+    distance[1, 0, 0] = value
+    with pytest.raises(ValueError, match=f"distance must be at least 0 and finite, got {value}; "):
+        toys.LOSSES[loss](torch.ones(3, 2, 2), distance)
+
+
 @pytest.mark.parametrize("name", ["input_gradient", "influence_gradient"])
 @pytest.mark.parametrize(
     ("gradient", "message"),

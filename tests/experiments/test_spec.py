@@ -57,11 +57,12 @@ def test_it_cannot_be_changed():
         ("decoys", 3, "decoys must be one of 1, 2, got 3"),
         ("decoys", 0, "decoys must be one of 1, 2, got 0"),
         ("marked", "second", "marked must be one of all, first, got 'second'"),
-        ("annotated", 0, "annotated must be at least 1, got 0"),
-        ("decoy_size", 0, "decoy_size must be at least 1, got 0"),
-        ("switch_on", -1, "switch_on must be at least 0, got -1"),
-        ("weight", -0.1, "weight must be at least 0, got -0.1"),
-        ("weight", math.nan, "weight must be at least 0, got nan"),
+        ("annotated", 0, "annotated must be at least 1 and finite, got 0"),
+        ("decoy_size", 0, "decoy_size must be at least 1 and finite, got 0"),
+        ("switch_on", -1, "switch_on must be at least 0 and finite, got -1"),
+        ("weight", -0.1, "weight must be at least 0 and finite, got -0.1"),
+        ("weight", math.nan, "weight must be at least 0 and finite, got nan"),
+        ("weight", math.inf, "weight must be at least 0 and finite, got inf"),
         ("predictive", 1.1, r"predictive must be in \[0, 1\], got 1.1"),
         ("predictive", -0.1, r"predictive must be in \[0, 1\], got -0.1"),
         ("predictive", math.nan, r"predictive must be in \[0, 1\], got nan"),
@@ -70,6 +71,12 @@ def test_it_cannot_be_changed():
 def test_what_it_admits_not(name, value, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(PLAIN, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["weight", "predictive"])
+def test_a_whole_number_is_the_same_run_as_its_fraction(name):
+    whole, fraction = (dataclasses.replace(PLAIN, **{name: value}) for value in (1, 1.0))
+    assert json.dumps(dataclasses.asdict(whole)) == json.dumps(dataclasses.asdict(fraction))
 
 
 @pytest.mark.parametrize(

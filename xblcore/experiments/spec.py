@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import get_args
 
@@ -66,7 +67,9 @@ class Spec:
                 raise ValueError(f"{name} must be one of {names}, got {getattr(self, name)!r}")
         for name, least in (("annotated", 1), ("decoy_size", 1), ("switch_on", 0), ("weight", 0)):
             value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+            if value is not None and not least <= value < math.inf:
+                raise ValueError(f"{name} must be at least {least} and finite, got {value}")
         if not 0 <= self.predictive <= 1:
             raise ValueError(f"predictive must be in [0, 1], got {self.predictive}")
+        for name in ("weight", "predictive"):  # 3 and 3.0 are one run, also where it is written out
+            object.__setattr__(self, name, float(getattr(self, name)))

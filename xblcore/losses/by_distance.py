@@ -28,14 +28,15 @@ def xbl_d(
             0 where not annotated.
 
     Raises:
-        ValueError: shapes that do not fit, a negative or non-finite CAM, an unknown reduction.
+        ValueError: shapes that do not fit, a negative or infinite distance, a negative or
+            non-finite CAM, an unknown reduction.
 
     >>> cam, distance = torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[0.0, 0.5]]])
     >>> xbl_d(cam, distance), xbl_d(cam, distance, normalise=False)
     (tensor(0.1250), tensor(0.5000))
     """
     check_cam(cam, distance, "distance")
-    annotated = ~distance.isnan().flatten(1).any(1)
+    annotated = _annotated(distance)
     return _weighed(cam, distance, annotated, normalise, reduction)
 
 
@@ -70,8 +71,19 @@ def xbl_d_gated(
     """
     check_cam(cam, distance, "distance")
     check_annotation(decoy_mask, "decoy_mask", cam.shape)
-    annotated = non_empty(decoy_mask) & ~distance.isnan().flatten(1).any(1)
+    annotated = non_empty(decoy_mask) & _annotated(distance)
     return _weighed(cam, distance * decoy_mask, annotated, normalise, reduction)
+
+
+def _annotated(distance: Tensor) -> Tensor:
+    """Which samples have a distance map, bool ``(N,)``; refuses one that is not a distance."""
+    wrong = (distance < 0) | (distance == torch.inf)  # false for NaN
+    if wrong.any():
+        raise ValueError(
+            f"distance must be at least 0 and finite, got {distance[wrong][0].item():.4g}; "
+            "NaN throughout an image's map means that it is not annotated"
+        )
+    return ~distance.isnan().flatten(1).any(1)
 
 
 def _weighed(

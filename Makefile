@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help setup data reproduce experiments verify expected test browser-test lab workshop explore explore-light lock clean
+.PHONY: help setup data reproduce experiments verify expected test test-oldest test-newest browser-test lab workshop \
+	explore explore-light lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -46,6 +47,18 @@ test: setup ## tests, doctests, notebooks, linter and types
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile --nbval-lax \
 		notebooks/workshop notebooks/your_own_data.ipynb notebooks/explore.ipynb notebooks/start.ipynb
+
+# Beside the lock: all that pyproject.toml admits, at its oldest and at its newest.
+test-oldest: RESOLUTION := lowest-direct
+test-newest: RESOLUTION := highest
+test-oldest: setup ## the tests on the oldest releases that pyproject.toml admits
+test-newest: setup ## the tests on the newest releases of all dependencies
+test-oldest test-newest:
+	$(RUN) -m pip install --quiet uv
+	$(PYTHON) -m venv --clear .venv-$@
+	$(RUN) -m uv pip install --python .venv-$@ --resolution $(RESOLUTION) --quiet --editable ".[test]"
+	$(RUN) -m xblcore.pipeline.fetch --task decoy_fashion_mnist
+	PATH="$(CURDIR)/.venv-$@/bin:$$PATH" .venv-$@/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 browser-test: setup ## tests that drive JupyterLab in a browser; needs Chromium
 	$(RUN) -m xblcore.pipeline.fetch --task decoy_fashion_mnist

@@ -24,8 +24,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 data: setup ## fetch and verify the data
 	$(RUN) -m xblcore.pipeline.fetch
 
-reproduce: setup ## rerun what has changed of the paper, on all cores
-	$(RUN) -m xblcore.pipeline.reproduce
+reproduce: setup ## rerun what has changed of the paper, two stages at a time (JOBS=8: eight)
+	$(RUN) -m xblcore.pipeline.reproduce $(if $(JOBS),--jobs $(JOBS))
 	@echo "Open results/paper/index.html"
 
 experiments: setup ## rerun what has changed of the experiments around the main grid, on all cores
@@ -98,7 +98,8 @@ lock: setup ## renew requirements.lock and requirements-explore.txt from pyproje
 	mv requirements.lock.new requirements.lock
 	$(RUN) -m uv pip compile --group explore --universal --python-version 3.11 \
 		--constraint requirements.lock --no-header --no-annotate --no-emit-index-url \
-		--no-emit-find-links --quiet > requirements-explore.txt
+		--no-emit-find-links --quiet > requirements-explore.txt.new
+	mv requirements-explore.txt.new requirements-explore.txt
 
 clean: ## remove what was built; data/raw and results stay
 	rm -rf build data/decoy .pytest_cache .mypy_cache .ruff_cache

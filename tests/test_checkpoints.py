@@ -11,7 +11,7 @@ import torch
 import toy_task
 from toy_task import TASK
 
-from xblcore import checkpoints, config, methods, prepare
+from xblcore import checkpoints, config, study
 from xblcore.checkpoints import Run
 from xblcore.evaluate import Measurement
 from xblcore.train import EpochLog
@@ -74,15 +74,13 @@ def test_dropping_forgets_one_task_x_method(tmp_path):
 def key(tmp_path):
     """Key of one run, with some of what it is made of replaced."""
     settings = config.load(toy_task.build(tmp_path)).task(TASK)
-    data = prepare.load_data(settings, root=tmp_path / "data" / "decoy")
 
-    def make(*, settings_=None, data_=None, method="xbl_d", weight=1.0, seed=0):
+    def make(*, settings_=None, data="some", code="some", **run):
         return checkpoints.run_key(
-            dataclasses.replace(data, **(data_ or {})),
             dataclasses.replace(settings, **(settings_ or {})),
-            methods.get(method),
-            weight=weight,
-            seed=seed,
+            data=data,
+            code={"xblcore/train.py": code},
+            **{"method": "xbl_d", "weight": 1.0, "seed": 0, **run},
         )
 
     return make
@@ -99,7 +97,8 @@ def key(tmp_path):
         {"settings_": {"explained_images": 9}},
         {"settings_": {"held_out_images": 9}},
         {"settings_": {"model": "other"}},
-        {"data_": {"fingerprint": "other"}},
+        {"data": "other"},
+        {"code": "other"},
         {"method": "erm"},
         {"weight": 3.0},
         {"seed": 1},
@@ -141,9 +140,9 @@ IDLE = ("methods/cdep", "losses/contextual", "released", "results", "plots/style
 
 
 @pytest.mark.parametrize("name", DECIDING + IDLE)
-def test_the_code_that_a_run_rests_on_decides_the_key_and_no_other(key, name, monkeypatch):
-    before, read_bytes = key(method="xbl_d"), Path.read_bytes
+def test_the_code_that_a_run_rests_on_and_no_other(name, monkeypatch):
+    before, read_bytes = study.code_of("xbl_d"), Path.read_bytes
     file = Path(checkpoints.__file__).parent / f"{name}.py"
     assert file.is_file()
     monkeypatch.setattr(Path, "read_bytes", lambda path: read_bytes(path) + b"#" * (path == file))
-    assert (key(method="xbl_d") != before) == (name in DECIDING)
+    assert (study.code_of("xbl_d") != before) == (name in DECIDING)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,20 @@ def test_the_lock_pins_each_dependency_within_its_range(wanted):
         (version,) = pin.specifier
         assert version.operator == "=="
         assert version.version in wanted.specifier, f"{pin} is outside {wanted}; run: make lock"
+
+
+def test_each_package_that_the_library_imports_is_declared():
+    imported = set()
+    for path in (ROOT / "xblcore").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.split(".")[0])
+    installed = packages_distributions()
+    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    for name in imported - {"xblcore", *sys.stdlib_module_names}:
+        assert {canonicalize_name(dist) for dist in installed[name]} & declared, name
 
 
 def test_the_lock_is_portable():

@@ -6,18 +6,17 @@ They lie outside what DVC tracks, for DVC removes a stage's outputs before it ru
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from xblcore import imports, project, weights
+from xblcore import project, weights
 from xblcore.config import TaskConfig
 from xblcore.evaluate import Measurement
-from xblcore.methods import Method
-from xblcore.prepare import TaskData, device_of, digest
+from xblcore.prepare import device_of, digest
 from xblcore.train import EpochLog
 
 
@@ -70,23 +69,24 @@ def drop(root: Path, task: str, method: str) -> None:
     shutil.rmtree(folder(root, task, method), ignore_errors=True)
 
 
-def run_key(
-    data: TaskData, settings: TaskConfig, method: Method, *, weight: float, seed: int
-) -> str:
+def run_key(settings: TaskConfig, *, data: str, code: Mapping[str, str], **run: object) -> str:
     """Digest of all that decides a run's numbers: settings, data, code, PyTorch and device.
 
-    The code is what the study and the method's module rest on: a finished run is taken up again
-    only if none of it has changed since.
+    A finished run is taken for another only if all of it is the same.
+
+    Args:
+        settings: of the task; what says which runs there are, and not what one does, is left out.
+        data: digest of the data.
+        code: digests of the modules that the run rests on.
+        run: what tells it from the other runs.
     """
     undecided = ("profile", "weights", "seeds", "sweep_seeds", "device")
     return digest(
         {
+            **run,
             "settings": {k: v for k, v in asdict(settings).items() if k not in undecided},
-            "method": method.name,
-            "weight": weight,
-            "seed": seed,
-            "data": data.fingerprint,
-            "code": imports.digests("xblcore.study", f"xblcore.methods.{method.name}"),
+            "data": data,
+            "code": code,
             "torch": torch.__version__,
             "device": str(device_of(settings)),
         }

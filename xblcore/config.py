@@ -35,7 +35,7 @@ class TaskConfig:
         sweep_seeds: those of ``seeds`` that try every candidate weight.
         threads: of PyTorch; part of the configuration, for it decides the last bits.
         explained_images: of each split, the first so many are explained; all are classified.
-        held_out_images: the same for the explainers that no method trains on, which cost more.
+        held_out_images: the same for the held-out explainers, which cost more.
         n_train: images to learn from.
         n_val: images to choose the weight on.
         n_test: images in each test split.

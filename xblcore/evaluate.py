@@ -36,6 +36,16 @@ class Marked:
     decoy_mask: Tensor
     distance: Tensor
 
+    def cpu(self) -> Marked:
+        """The same on the CPU, where figures are drawn."""
+        return Marked(
+            self.images.cpu(),
+            self.labels.cpu(),
+            self.object_mask.cpu(),
+            self.decoy_mask.cpu(),
+            self.distance.cpu(),
+        )
+
     def first(self, count: int) -> Marked:
         """The first ``count`` images."""
         return Marked(

@@ -2,8 +2,8 @@
 
 :data:`CAMS` are those that the methods of the study train on, or near relatives of them. A model
 can game the map that it is trained on, so it is also measured by :data:`HELD_OUT`, explainers of
-other families, which no method trains on; the input gradient of RRR comes nearest to one of them.
-Those are captum's, looked at pixel by pixel.
+other families, which no loss of a CAM trains on; the input gradients of RRR and RBR come nearest to
+one of them. Those are captum's, looked at pixel by pixel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xblcore.capture import evaluating
 
 IG_STEPS = 16  # of the path from black, by Gauss-Legendre quadrature
 OCCLUDED = 7  # the occluding square is a seventh of the image's side
-AT_ONCE = 64  # altered copies of the images in one forward pass; bounds the memory
+AT_ONCE = 64  # images, or altered copies of them, in one forward pass; bounds the memory
 
 Attribute = Callable[[nn.Module, Tensor, str], Tensor]
 
@@ -88,10 +88,13 @@ def _by_pixel(signed: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> Attribut
 
     def attribute(model: nn.Module, images: Tensor, layer: str) -> Tensor:
         with evaluating(model):
-            with torch.no_grad():
-                target = model(images).argmax(1)
-            copy = images.clone().requires_grad_()  # captum would set it on the caller's
-            return signed(model, copy, target).detach().sum(1).relu()  # (N, H, W)
+            return torch.cat([positive(model, some) for some in images.split(AT_ONCE)])
+
+    def positive(model: nn.Module, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            target = model(images).argmax(1)
+        copy = images.clone().requires_grad_()  # captum would set it on the caller's
+        return signed(model, copy, target).detach().sum(1).relu()  # (N, H, W)
 
     return attribute
 

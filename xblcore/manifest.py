@@ -7,7 +7,7 @@ import os
 import platform
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-image", "papermill", "dvc",
+PACKAGES = ("torch", "captum", "numpy", "scipy", "pandas", "scikit-image", "papermill", "dvc",
             "xblcore")  # fmt: skip
 
 

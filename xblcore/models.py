@@ -42,7 +42,8 @@ def _convolution(channels: int, filters: int, *, pooled: bool, normalised: bool)
     """3x3 convolution, halved where ``pooled``, batch norm where ``normalised``, ReLU."""
     layers: list[nn.Module] = [nn.Conv2d(channels, filters, 3, padding=1)]
     if pooled:
-        layers.append(nn.MaxPool2d(2))  # commutes with ReLU, and is a quarter of the work behind it
+        # Before what follows, which then has a quarter of the work; with ReLU it commutes.
+        layers.append(nn.MaxPool2d(2))
     if normalised:
         layers.append(nn.BatchNorm2d(filters))
     return [*layers, nn.ReLU()]

@@ -57,7 +57,8 @@ def recovery(
     level with training without the decoy; below 0 and above 1 are possible.
 
     Args:
-        method: ``(seeds,)`` accuracies in [0, 1] on the same test images as the next two.
+        method: ``(seeds,)`` accuracies, or any measure where higher is better, on the same test
+            images as the next two.
         erm: ``(seeds,)``, the floor.
         oracle: ``(seeds,)``, the ceiling.
         min_gap: a seed where ``oracle - erm`` is not above this has lost nothing worth recovering;
@@ -247,7 +248,7 @@ def _paired(**named: ArrayLike) -> list[Floats]:
     for name, index in series.items():
         if not index.equals(next(iter(series.values()))):
             first = next(iter(series))
-            raise ValueError(f"{name} must have the index of {first}, got another; set it to seeds")
+            raise ValueError(f"{name} must have the index of {first}, got another; pair them first")
     arrays = {name: np.asarray(values, dtype=np.float64) for name, values in named.items()}
     shape = next(iter(arrays.values())).shape
     for name, array in arrays.items():

@@ -18,7 +18,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from xblcore import checkpoints, config, methods, models, project, selection
+from xblcore import (
+    checkpoints,
+    config,
+    explainers,
+    imports,
+    methods,
+    models,
+    project,
+    selection,
+)
 from xblcore.checkpoints import Run
 from xblcore.config import TaskConfig
 from xblcore.evaluate import Marked, attributions, behaviour, explanations
@@ -28,7 +37,7 @@ from xblcore.methods import Method
 from xblcore.prepare import TaskData, device_of, load_data
 from xblcore.train import EpochLog, TrainConfig, fit
 
-WATCHED = CAMS[1]  # the explainer shown over training
+WATCHED = explainers.get("hires_cam")  # shown over training
 
 
 def run(
@@ -112,6 +121,7 @@ class MethodRuns:
         settings: of the task.
         method: how the networks were trained.
         data: ``original`` or ``stand-in``.
+        fingerprint: digest of all files of the data.
         gallery: the images that were watched.
         weight: the chosen one.
         runs: all of them.
@@ -120,6 +130,7 @@ class MethodRuns:
     settings: TaskConfig
     method: Method
     data: str
+    fingerprint: str
     gallery: Marked
     weight: float
     runs: list[Run]
@@ -153,6 +164,11 @@ class MethodRuns:
         return {"weight": run.weight, "chosen": run.weight == self.weight, "seed": run.seed}
 
 
+def code_of(method_name: str) -> dict[str, str]:
+    """Digests of the modules that a method's runs rest on."""
+    return imports.digests(__name__, f"xblcore.methods.{method_name}")
+
+
 def train_method(task: str, method_name: str, *, root: Path | None = None) -> MethodRuns:
     """All runs of a task x method in the profile of ``params.yaml``.
 
@@ -176,14 +192,20 @@ def train_method(task: str, method_name: str, *, root: Path | None = None) -> Me
     data = load_data(settings, root=root / "data" / "decoy")
     rest = [seed for seed in settings.seeds if seed not in settings.sweep_seeds]
     done: list[Run] = []
-    collect = functools.partial(MethodRuns, settings, method, data.kind, data.gallery, runs=done)
+    code = code_of(method_name)
+    collect = functools.partial(
+        MethodRuns, settings, method, data.kind, data.fingerprint, data.gallery, runs=done
+    )
     total = len(candidates) * len(settings.sweep_seeds) + len(rest)
     with tqdm(total=total, desc=f"{task} {method_name}", unit="run") as bar:
 
         def finish(weight: float, seeds: Sequence[int]) -> None:
             for seed in seeds:
                 start = functools.partial(run, data, settings, method, weight=weight, seed=seed)
-                key = checkpoints.run_key(data, settings, method, weight=weight, seed=seed)
+                key = checkpoints.run_key(
+                    settings, data=data.fingerprint, code=code, method=method.name, weight=weight,
+                    seed=seed,
+                )  # fmt: skip
                 folder = checkpoints.folder(root, task, method_name)
                 done.append(checkpoints.once(folder / f"{key}.pt", start))
                 bar.update()
@@ -211,6 +233,7 @@ def save(result: MethodRuns, folder: Path, *, root: Path | None = None) -> None:
         "config": asdict(result.settings),
         "method": result.method.name,
         "data": result.data,
+        "data_digest": result.fingerprint,
         "weight": result.weight,
         "device": str(device_of(result.settings)),
         "seconds": {f"{run.weight:g}/{run.seed}": round(run.seconds, 2) for run in result.ordered},

@@ -102,6 +102,8 @@ def fit(
     """
     device = data.images.device
     labels = int(data.labels.min()), int(data.labels.max())
+    # Of one seed, like the initial weights: on a CPU all three are drawn from the same stream of
+    # numbers, each from its beginning, and so by all methods alike.
     order = torch.Generator().manual_seed(config.seed)
     signs = torch.Generator(device).manual_seed(config.seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)

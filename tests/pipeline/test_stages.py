@@ -183,3 +183,13 @@ def test_the_imports_are_really_followed():
     assert {"xblcore/cam.py", "xblcore/losses/by_distance.py"} <= imported(
         STAGES["train"], ["xbl_d"]
     )
+
+
+@pytest.mark.parametrize("name", ["decoy", "train", "sweep", "around@feedback", "layers", "gaming"])
+def test_what_a_profile_says_of_a_task_is_a_parameter(name):
+    """The profile's own name would not do: the numbers behind it can be edited."""
+    params = (STAGES | EXPERIMENTS)[name]["params"]
+    task = "${item.task}" if name in STAGES else "${task}"
+    assert {f"setup.{task}.profiles.${{profile}}", "profiles.${profile}"} <= {
+        param for param in params if isinstance(param, str)
+    }

@@ -155,7 +155,7 @@ def _checked_runs(runs: dict[str, object], picture: Picture, where: str) -> dict
 
 
 def _unpacked(text: str, where: str) -> list[int]:
-    """Run lengths in COCO's compressed form: 5 bits a character, signed, from the third one on as
+    """Run lengths in COCO's compressed form: 5 bits a character, signed, from the fourth one on as
     the difference to the last but one.
     """
     counts: list[int] = []

@@ -101,8 +101,8 @@ def draw_splits(
 
     Training images are shuffled and dealt from the front to ``train`` and from the back to
     ``val``; test images are shuffled and halved between ``test_decoy`` and ``test_clean``. Corners
-    and values are drawn for the whole pool first, so the images of a small profile, decoys
-    included, are among those of a larger one with the same seed.
+    and values are drawn for the whole pool first, so where two profiles have the same pool and seed
+    the images of the smaller one, decoys included, are among those of the larger one.
 
     Args:
         train, test: pools that share no image.

@@ -41,7 +41,8 @@ def mark(kind: str, object_mask: Mask, decoy_mask: Mask, generator: np.random.Ge
     Args:
         kind: one of :data:`KINDS`.
         object_mask: bool ``(N, H, W)``; not changed.
-        decoy_mask: bool ``(N, H, W)``; not changed. An empty mask stays empty, that is unmarked.
+        decoy_mask: bool ``(N, H, W)``; not changed. Of an image without an object,
+            or but for ``adversarial`` without a decoy, the mask stays empty, that is unmarked.
         generator: source of randomness.
 
     Returns:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from xblcore import imports, methods, metrics, project, study
+from xblcore import checkpoints, imports, methods, metrics, project, study
 from xblcore.cam import CamMethod, ScoreKind
 from xblcore.config import TaskConfig
 from xblcore.evaluate import BEHAVIOUR, Measurement, behaviour, explanations, predict
@@ -21,7 +21,6 @@ from xblcore.experiments.settings import load
 from xblcore.experiments.spec import Spec
 from xblcore.explainers import CAMS, HELD_OUT
 from xblcore.methods import Method, Step
-from xblcore.prepare import device_of, digest
 from xblcore.train import fit
 
 Row = dict[str, Any]  # the fields of a Spec, `data`, and those of a Measurement
@@ -56,7 +55,11 @@ COLUMNS = (*COLUMNS[: len(fields(Spec))], "data", *COLUMNS[len(fields(Spec)) :])
 
 
 def train(spec: Spec, settings: TaskConfig, given: RunData) -> None:
-    """Train ``given.model`` in place: plainly until the loss is turned on, then by the method."""
+    """Train ``given.model`` in place: plainly until the loss is turned on, then by the method.
+
+    The two parts are trainings of their own: Adam begins anew, and the images come in the same
+    order again.
+    """
     method = methods.get(spec.method)
     images = given.training[method.train_split]
     layer = spec.layer or given.model.cam_layer
@@ -131,17 +134,8 @@ def key(spec: Spec, root: Path) -> str:
     A finished run is taken for this one only if all of it is the same.
     """
     own = load(root).task_config(root, spec.task)
-    undecided = ("profile", "weights", "seeds", "sweep_seeds", "device")
-    return digest(
-        {
-            "spec": asdict(spec),
-            "settings": {k: v for k, v in asdict(own).items() if k not in undecided},
-            "data": data.fingerprint(root / "data" / "decoy", spec.task),
-            "code": _code(spec.method),
-            "torch": torch.__version__,
-            "device": str(device_of(own)),
-        }
-    )
+    fingerprint = data.fingerprint(root / "data" / "decoy", spec.task)
+    return checkpoints.run_key(own, data=fingerprint, code=_code(spec.method), spec=asdict(spec))
 
 
 @functools.cache

@@ -51,7 +51,8 @@ def check_cam(cam: Tensor, other: Tensor, name: str) -> None:
     """Refuse a CAM that is not ``(N, h, w)``, at least 0 and finite, or does not fit ``other``."""
     if cam.ndim != 3:
         raise ValueError(f"cam must be (N, h, w), got shape {tuple(cam.shape)}")
-    check_annotation(other, name, cam.shape)
+    remedy = "; xblcore.distance.to_grid brings masks to the CAM's grid"
+    check_annotation(other, name, cam.shape, remedy)
     low, high = cam.detach().aminmax()
     if low >= 0 and high < torch.inf:  # one pass, false for NaN too; the rest only says what it is
         return
@@ -63,13 +64,10 @@ def check_cam(cam: Tensor, other: Tensor, name: str) -> None:
         )
 
 
-def check_annotation(other: Tensor, name: str, shape: torch.Size) -> None:
+def check_annotation(other: Tensor, name: str, shape: torch.Size, remedy: str = "") -> None:
     """Refuse an annotation of another shape or of the wrong type."""
     if other.shape != shape:
-        raise ValueError(
-            f"{name} must have shape {tuple(shape)}, got {tuple(other.shape)}; "
-            "xblcore.distance.to_grid brings masks to the CAM's grid"
-        )
+        raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(other.shape)}{remedy}")
     if (other.dtype == torch.bool) == (name == "distance"):  # masks of 255, a mask for a distance
         kind = "floating" if name == "distance" else "boolean"
         raise ValueError(f"{name} must be {kind}, got {other.dtype}")

@@ -60,7 +60,8 @@ class Step:
     Attributes:
         images: ``(N, C, H, W)``; require a gradient if the method needs ``input_gradient``.
         labels: ``(N,)``.
-        features: ``(N, K, h, w)``.
+        features: ``(N, K, h, w)``; the logits where the method has no penalty, and so no use for
+            them.
         logits: ``(N, classes)``.
         annotations: of the same images.
         generator: for scores that draw random signs.

@@ -23,5 +23,5 @@ METHOD = Method(
     penalty=penalty,
     needs=frozenset({"decoy_mask"}),
     default_weight=10.0,
-    weights={"decoy_fashion_mnist": 10.0, "decoy_cifar10": 10.0, "decoy_coco": 10.0},
+    weights={"decoy_fashion_mnist": 10000.0, "decoy_cifar10": 10.0, "decoy_coco": 10.0},
 )

@@ -25,5 +25,5 @@ METHOD = Method(
     penalty=penalty,
     needs=frozenset({"object_mask", "cam"}),
     default_weight=100.0,
-    weights={"decoy_fashion_mnist": 100.0, "decoy_cifar10": 100.0, "decoy_coco": 100.0},
+    weights={"decoy_fashion_mnist": 1000.0, "decoy_cifar10": 100.0, "decoy_coco": 100.0},
 )

@@ -22,5 +22,5 @@ METHOD = Method(
     penalty=penalty,
     needs=frozenset({"object_mask", "cam"}),
     default_weight=10.0,
-    weights={"decoy_fashion_mnist": 10.0, "decoy_cifar10": 10.0, "decoy_coco": 10.0},
+    weights={"decoy_fashion_mnist": 100.0, "decoy_cifar10": 10.0, "decoy_coco": 10.0},
 )

@@ -25,5 +25,5 @@ METHOD = Method(
     penalty=penalty,
     needs=frozenset({"object_mask", "cam"}),
     default_weight=0.1,
-    weights={"decoy_fashion_mnist": 0.1, "decoy_cifar10": 0.1, "decoy_coco": 0.1},
+    weights={"decoy_fashion_mnist": 10.0, "decoy_cifar10": 0.1, "decoy_coco": 0.1},
 )

@@ -41,5 +41,5 @@ METHOD = Method(
     penalty=penalty,
     needs=frozenset({"decoy_mask", "input_gradient"}),
     default_weight=1.0,
-    weights={"decoy_fashion_mnist": 1.0, "decoy_cifar10": 0.1, "decoy_coco": 10.0},
+    weights={"decoy_fashion_mnist": 0.01, "decoy_cifar10": 0.1, "decoy_coco": 10.0},
 )

@@ -22,7 +22,7 @@ import pandas as pd
 from _inputs import Shape, marked, training_set
 from _timing import Bench
 
-from xblcore import evaluate, prepare, selection
+from xblcore import config, evaluate, prepare, selection
 from xblcore.config import Config, TaskConfig
 from xblcore.explainers import CAMS, HELD_OUT, Explainer
 from xblcore.methods import METHODS
@@ -191,7 +191,7 @@ def beside_measured(costs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     rows = []
     for path in sorted((folder / "build" / "runs").glob("*/*/manifest.json")):
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        settings = TaskConfig(**manifest["config"])
+        settings = config.from_mapping(TaskConfig, manifest["config"], str(path))
         name = manifest["method"]
         measured = statistics.median(manifest["seconds"].values())
         expected = seconds_of_run(costs, settings, name, manifest["data"])

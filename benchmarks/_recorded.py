@@ -21,7 +21,7 @@ import torch
 from _watched import DATA, DVC, EVALUATION, FIGURES, STARTS, TRAINING
 from torch import nn
 
-from xblcore import config, methods, prepare, project, study
+from xblcore import config, methods, prepare, project, study, weights
 from xblcore.config import TaskConfig
 from xblcore.methods import Method
 from xblcore.prepare import TaskData
@@ -84,7 +84,7 @@ def measured_anew(folder: Path, written: Written) -> pd.DataFrame:
         started = time.process_time()
         data = prepare.load_data(settings, root=folder / "data" / "decoy")
         loading = time.process_time() - started
-        state = next(iter(torch.load(path.with_name("weights.pt"), weights_only=True).values()))
+        state = next(iter(weights.read(path.with_name("weights.pt")).values()))
         method = methods.get(manifest["method"])
         rows[settings.task] = loading, seconds_of_evaluation(data, settings, method, state)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["loading", "evaluating"])

@@ -22,6 +22,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from _inputs import Shape, training_set
+from _kernel import run_again_as_a_kernel
 from torch.profiler import ProfilerActivity, profile
 
 from xblcore.methods import METHODS, Method
@@ -107,4 +108,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    run_again_as_a_kernel()
     main()

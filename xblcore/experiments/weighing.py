@@ -23,7 +23,7 @@ COLUMNS = {
     "accuracy": "Accuracy, clean ↑",
     "recovery": "Recovery ↑",
     "decoy_flip_rate": "Decoy flip rate ↓",
-    "distance_focus": "Distance focus ↑",
+    "distance_focus": "Distance focus by HiResCAM ↑",
     "regret": "Regret of the rule ↓",
     "time_ratio": "Step time ↓",
     "memory_ratio": "Step memory ↓",

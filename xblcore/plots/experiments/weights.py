@@ -13,12 +13,12 @@ from xblcore.plots.experiments.rows import Look
 COLUMNS = 4
 KEY = ["method", "weight", "chosen", "on_front"]
 X, Y = "accuracy", "distance_focus"
-AXES = {"xlabel": "accuracy, clean test", "ylabel": "distance focus"}
+AXES = {"xlabel": "accuracy, clean test", "ylabel": "distance focus by HiResCAM"}
 
 OVERVIEW = {
     "accuracy": "accuracy,\nclean test ↑",
     "decoy_flip_rate": "decoy flip rate ↓",
-    "distance_focus": "distance focus ↑",
+    "distance_focus": "distance focus\nby HiResCAM ↑",
     "regret": "regret of the rule ↓",
     "time_ratio": "time of a step,\nERM = 1 ↓",
 }

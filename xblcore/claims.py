@@ -211,15 +211,22 @@ def _hidden_reliance(runs: pd.DataFrame, method: str) -> Part:
 def _c3(runs: pd.DataFrame) -> list[Part]:
     table = informativeness.run_table(runs, split=DECOY, explainer=EXPLAINER)
     seeds = runs.loc[runs["chosen"], "seed"].nunique()
-    parts, size = [], f"{len(table)} runs of {table.index.unique('method').size} methods"
+    parts = []
     for other, why in (
         (COUNTERPART, "its overlap counterpart"),
         (_best_overlap(table), "the best overlap metric"),
     ):
-        text = f"ρ of {label(FOCUS)} minus ρ of {label(other)}, {why}, {size}"
-        parts.append(_part(text, informativeness.gain(table, FOCUS, other), seeds))
+        text = f"ρ of {label(FOCUS)} minus ρ of {label(other)}, {why}"
+        estimate = informativeness.gain(table, FOCUS, other)
+        parts.append(_part(f"{text}, {_size(table, estimate)}", estimate, seeds))
     own = informativeness.correlation(table, FOCUS)
-    return [*parts, _part(f"ρ of {label(FOCUS)} with accuracy, {size}", own, seeds)]
+    text = f"ρ of {label(FOCUS)} with accuracy, {_size(table, own)}"
+    return [*parts, _part(text, own, seeds)]
+
+
+def _size(table: pd.DataFrame, estimate: Estimate) -> str:
+    text = f"{estimate.n} runs of {table.index.unique('method').size} methods"
+    return f"{text}, {estimate.dropped} without a value left out" if estimate.dropped else text
 
 
 def _best_overlap(table: pd.DataFrame) -> str:

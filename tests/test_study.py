@@ -11,7 +11,7 @@ import torch
 import toy_task
 from toy_task import SIZE, TASK
 
-from xblcore import checkpoints, config, datasets, metrics, models, prepare, study
+from xblcore import config, datasets, metrics, models, prepare, study
 from xblcore.evaluate import predict
 from xblcore.explainers import CAMS, EXPLAINERS, HELD_OUT
 from xblcore.methods import METHODS
@@ -164,7 +164,7 @@ def test_a_changed_setting_or_code_takes_up_no_finished_run(change, root, traine
     elif change == "setting":
         toy_task.write_params(root, learning_rate=0.002)
     elif change == "code":
-        monkeypatch.setattr(checkpoints.imports, "digests", lambda *_modules: {})
+        monkeypatch.setattr(study.imports, "digests", lambda *_modules: {})
     study.train_method(TASK, "erm", root=root)
     assert len(trained) == (4 if change in ("setting", "code") else 2)
 

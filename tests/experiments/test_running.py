@@ -355,7 +355,7 @@ def test_other_code_or_another_pytorch_has_another_key(root, monkeypatch, fresh_
     keys.append(running.key(PLAIN, root))
     monkeypatch.setattr(running.torch, "__version__", "0.1")
     keys.append(running.key(PLAIN, root))
-    monkeypatch.setattr(running, "device_of", lambda _settings: torch.device("cuda"))
+    monkeypatch.setattr(running.checkpoints, "device_of", lambda _settings: torch.device("cuda"))
     keys.append(running.key(PLAIN, root))
     assert len(set(keys)) == 4
 

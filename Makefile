@@ -101,5 +101,6 @@ lock: setup ## renew requirements.lock and requirements-explore.txt from pyproje
 		--no-emit-find-links --quiet > requirements-explore.txt.new
 	mv requirements-explore.txt.new requirements-explore.txt
 
-clean: ## remove what was built; data/raw and results stay
-	rm -rf build data/decoy .pytest_cache .mypy_cache .ruff_cache
+clean: ## remove what was built; data/raw, results, your marks and worked notebooks stay
+	rm -rf data/decoy .pytest_cache .mypy_cache .ruff_cache
+	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name workshop ! -name your_own_data -exec rm -rf {} +

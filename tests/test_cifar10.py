@@ -9,7 +9,6 @@ import io
 import os
 import pickle
 import tarfile
-import time
 import zlib
 
 import archives
@@ -127,10 +126,9 @@ def test_auto_without_a_network_is_the_stand_in_at_once(tmp_path, monkeypatch, c
     monkeypatch.setitem(
         TASKS, TASK, TASKS[TASK] | {"stand-in": Recipe(cifar10.decoy_cifar10, ("a",), ())}
     )
-    started = time.monotonic()
+    monkeypatch.setattr(sources, "download", lambda *_, **__: pytest.fail("nobody has answered"))
     config = dataclasses.replace(CONFIG, data="auto")
     assert datasets.fetch_task(TASK, config, raw_root=tmp_path, progress=False) == "stand-in"
-    assert time.monotonic() - started < 7
     assert "FALLING BACK TO THE STAND-IN" in caplog.text and "no answer" in caplog.text
 
 
@@ -294,10 +292,8 @@ def test_nothing_in_a_pickle_is_ever_called(tmp_path):
     ],
 )  # fmt: skip
 def test_a_pickle_cannot_take_more_than_it_holds(content):
-    started = time.monotonic()
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError):  # and not a MemoryError, or no end
         cifar10.read_batch(content, name="x")
-    assert time.monotonic() - started < 3
 
 
 @bounded

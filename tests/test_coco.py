@@ -8,7 +8,6 @@ import functools
 import io
 import json
 import os
-import time
 import zipfile
 import zlib
 
@@ -198,14 +197,14 @@ def test_a_network_that_goes_away_ends_it_in_time_and_auto_takes_the_stand_in(
     for mirror in "ab":
         server.scripts[mirror] = ["stalls"]
         server.scripts[f"{mirror}/annotations/{coco_2014.ARCHIVE}"] = ["ok"]
-    started = time.monotonic()
     with pytest.raises(FileNotFoundError, match="train in train2014 must come from .* got nothing"):
         fetch(tmp_path)
+    tries = coco_2014.TRIES * 4 * 2  # of an image, rounds over two mirrors, if nothing ended them
+    assert 0 < max(server.counts.values()) < tries
     assert not (tmp_path / "coco-2014" / "manifest.json").exists()
     monkeypatch.setitem(TASKS, TASK, TASKS[TASK] | {"stand-in": Recipe(lambda *_: {}, (), ())})
     assert fetch(tmp_path, dataclasses.replace(CONFIG, data="auto")) == "stand-in"
     assert "FALLING BACK TO THE STAND-IN" in caplog.text
-    assert time.monotonic() - started < 12
 
 
 def test_too_few_images_are_an_error_with_a_remedy(server, tmp_path):

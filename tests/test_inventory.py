@@ -19,12 +19,19 @@ def clone(tmp_path):
     return tmp_path
 
 
-def test_where_nothing_is_here_each_part_says_what_to_run(clone):
+@pytest.fixture
+def pairs(clone):
+    """How many tasks x methods the grid has."""
+    grid = config.load(clone)
+    return len(grid.tasks) * len(grid.methods)
+
+
+def test_where_nothing_is_here_each_part_says_what_to_run(clone, pairs):
     parts = inventory(root=clone)
     assert [(part.name, part.here, part.detail) for part in parts] == [
         ("Results", False, "none"),
         ("Data", False, "none"),
-        ("Trained networks", False, "of 0 of 24 tasks and methods"),
+        ("Trained networks", False, f"of 0 of {pairs} tasks and methods"),
     ]
     table = markdown(parts)
     assert table.count("`make reproduce`") == 2 and table.count("`make data`") == 1
@@ -48,9 +55,9 @@ def test_what_is_here_is_found(clone):
     assert "make" not in markdown([found, data, networks])
 
 
-def test_networks_that_are_only_half_here_do_not_count_as_here(clone):
+def test_networks_that_are_only_half_here_do_not_count_as_here(clone, pairs):
     folder = clone / "build" / "runs" / "decoy_coco" / "rrr"
     folder.mkdir(parents=True)
     (folder / "weights.pt").touch()
     networks = inventory(root=clone)[-1]
-    assert not networks.here and networks.detail == "of 1 of 24 tasks and methods"
+    assert not networks.here and networks.detail == f"of 1 of {pairs} tasks and methods"

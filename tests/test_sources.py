@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import threading
-import time
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -101,34 +101,42 @@ def test_download_that_cannot_succeed_says_why_and_leaves_nothing_whole(
     server, tmp_path, act, message, requests_made
 ):
     url = server.mirror("a", act) + "file.gz"
-    started = time.monotonic()
     with pytest.raises(DownloadError, match=message) as caught:
         fetch_one([url], tmp_path / "file.gz", patience=0.5, attempts=3)
     assert f"file.gz must come from one of its mirrors, got none:\n  {url}: " in str(caught.value)
-    assert time.monotonic() - started < 3
     assert not (tmp_path / "file.gz").exists()
-    assert requests_made in (None, len(server.asked))
+    assert requests_made in (None, len(server.asked)) and 1 <= len(server.asked) <= 3
 
 
-def test_reachable_asks_all_at_once_and_gives_up_in_time(server):
+def test_reachable_names_those_that_answer(server):
     mute, free = server.mirror("mute", "mute"), server.mirror("free", "ok")
     refused = "http://127.0.0.1:1/"
-    started = time.monotonic()
     assert downloads.reachable([mute, refused, free], seconds=1.0) == [free]
-    assert time.monotonic() - started < 3
+
+
+def test_reachable_asks_all_at_once(monkeypatch):
+    """None has an answer before all were asked."""
+    together = threading.Barrier(3, timeout=30)
+
+    def head(url, **options):
+        together.wait()
+        return SimpleNamespace(close=lambda: None)
+
+    monkeypatch.setattr(downloads.requests, "head", head)
+    assert downloads.reachable(["a", "b", "c"], seconds=60) == ["a", "b", "c"]
 
 
 def test_reachable_does_not_wait_for_names_that_nobody_resolves(monkeypatch):
-    over = threading.Event()
+    over, finished = threading.Event(), threading.Event()
 
     def look_up(*arguments, **options):
-        over.wait(10)
+        over.wait(60)
+        finished.set()
         raise OSError("no such host")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    started = time.monotonic()
     assert downloads.reachable(["http://mirror.invalid/file"], seconds=0.2) == []
-    assert time.monotonic() - started < 1
+    assert not finished.is_set()
     over.set()
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -323,13 +324,25 @@ CONTRASTS = """root => {
 }"""
 
 
-# JupyterLab remembers the theme: the light one last, for the pictures that follow.
-@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
+
+
+@pytest.fixture(params=[LIGHT, DARK])
+def theme(hand, request) -> Iterator[str]:
+    """JupyterLab in a theme; it remembers it, so the light one is put back for what follows."""
+
+    def change(name: str) -> None:
+        hand.page.evaluate(
+            "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name
+        )
+        hand.page.locator(f"body[data-jp-theme-name='{name}']").wait_for(state="attached")
+
+    change(request.param)
+    yield request.param
+    change(LIGHT)
+
+
 def test_names_focus_and_contrast(hand, theme):
-    hand.page.evaluate(
-        "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
-    )
-    hand.page.locator(f"body[data-jp-theme-name='{theme}']").wait_for(state="attached")
     hand.root.locator("summary").click()
     for text, contrast in hand.root.evaluate(CONTRASTS):
         assert contrast >= 4.5, text

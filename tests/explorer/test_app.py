@@ -114,6 +114,15 @@ def test_a_dot_shows_its_run_and_a_choice_marks_its_dot(explorer):
     assert explorer.runs.scatter.chosen == names.index("ERM, weight 0, seed 0")
 
 
+def test_a_run_whose_seed_the_source_has_not_is_not_said_to_be_shown(explorer, monkeypatch):
+    names = [dot["label"].partition(":")[0] for dot in explorer.runs.scatter.plot["dots"]]
+    monkeypatch.setattr(explorer.source, "seeds", (0,))
+    explorer.runs.scatter.chosen = names.index("Oracle, weight 1, seed 1")
+    assert explorer.controls["method"].value == "oracle" and explorer.controls["seed"].value == 0
+    assert "Oracle, weight 1, seed 1." in text(explorer)
+    assert "There is no picture of this run" in text(explorer)
+
+
 def test_stand_in_data_are_called_so(explorer):
     assert "(stand-in data)" in explorer.runs.scatter.plot["title"]
 
@@ -136,6 +145,7 @@ def test_live_frees_class_layer_and_score_and_keeps_the_image(explorer):
         before = text(explorer)
         explorer.controls[name].value = value
         assert text(explorer) != before
+    assert "random projection&nbsp;" in text(explorer) and "projection of" not in text(explorer)
     explorer.controls["order"].value = "wrong_reason"
     explorer.controls["origin"].value = "committed"
     assert explorer.controls["layer"].value == "features"
@@ -163,6 +173,10 @@ def test_a_damaged_gallery_says_so_and_the_runs_are_still_there(made, bare):
     assert "must be a gallery of" in text(explorer) and 'role="alert"' in text(explorer)
     assert explorer.runs.scatter.plot["dots"]
     explorer.runs.scatter.chosen = 0  # shows its facts, and fails at nothing
+    assert "There is no picture of this run" in text(explorer)
+    assert "pictures above" not in text(explorer)
+    explorer.runs.metric.value = "decoy_flip_rate"
+    assert "There is no picture of this run" in text(explorer), "another metric shows no picture"
 
 
 def test_a_damaged_table_of_runs_says_so(made, bare):

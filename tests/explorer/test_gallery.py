@@ -73,9 +73,18 @@ def rewritten(path, **changes):
     np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
 
 
+def flipped(path):
+    """One bit in what is packed: a kind of block that deflate has not."""
+    content = bytearray(path.read_bytes())
+    name, extra = (int.from_bytes(content[at : at + 2], "little") for at in (26, 28))
+    content[30 + name + extra] |= 0b110  # behind the header of the first array
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
+        (flipped, "invalid block type"),
         (lambda path: path.write_bytes(path.read_bytes()[:-200]), "got: "),
         (lambda path: path.write_text("not a file of NumPy"), "got: "),
         (lambda path: rewritten(path, about=None), "got: none with 'about'"),
@@ -92,7 +101,7 @@ def rewritten(path, **changes):
             "classes of test_decoy must fit the predictions",
         ),
     ],
-    ids=["cut off", "text", "no head", "pickled", "empty head", "shape", "class"],
+    ids=["flipped", "cut off", "text", "no head", "pickled", "empty head", "shape", "class"],
 )
 def test_a_damaged_file_is_refused_and_the_remedy_named(copied, damage, told):
     root, path = copied
@@ -100,6 +109,14 @@ def test_a_damaged_file_is_refused_and_the_remedy_named(copied, damage, told):
     with pytest.raises(ValueError, match="must be a gallery of") as caught:
         gallery.load(TASK, root=root)
     assert told in str(caught.value) and str(caught.value).endswith(REMEDY)
+
+
+def test_parts_that_do_not_fit_are_told_apart(made):
+    found = gallery.load(TASK, root=made)
+    with pytest.raises(ValueError, match="^weights must be 3, one a method, got 2$"):
+        Gallery(dataclasses.replace(found.about, weights=[0.0, 1.0]), found.shown)
+    with pytest.raises(ValueError, match="^splits must be test_decoy, test_clean, got test_clean$"):
+        Gallery(found.about, {"test_clean": found.shown["test_clean"]})
 
 
 @pytest.mark.parametrize(("field", "value"), [("task", "decoy_coco"), ("format", 99)])

@@ -78,6 +78,12 @@ def test_the_row_has_five_pictures_each_with_a_text_for_those_who_do_not_see_it(
     )
 
 
+def test_a_score_of_no_class_names_none():
+    sides = [side("one", np.eye(2))]
+    made = figure.row(picture(), sides, classes=CLASSES, by="HiResCAM, random", of_class=False)
+    assert "HiResCAM, random&nbsp;" in made and "random of" not in made
+
+
 def test_an_outline_runs_along_the_cells_and_nowhere_else():
     mask = np.zeros((2, 2), bool)
     mask[1, 1] = True
@@ -158,6 +164,10 @@ def test_text_and_focus_can_be_told_from_the_ground():
         linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
         return float(linear @ [0.2126, 0.7152, 0.0722])
 
+    script = (Path(scatter.HERE) / "scatter.js").read_text(encoding="utf-8")
+    (rim,) = re.findall(r'const RIM = "(#\w{6})"', script)
+    assert len(re.findall(r"path\(\S+ RIM, [\d.]+\)", script)) == 2, "of a full and a hollow dot"
+    assert 1.05 / (luminance(rim) + 0.05) >= 3
     sheet = (Path(scatter.HERE) / "explorer.css").read_text(encoding="utf-8")
     for colour, least in (("#111111", 4.5), ("#333333", 4.5), ("#0072b2", 3),
                           ("#6b6b6b", 3)):  # fmt: skip

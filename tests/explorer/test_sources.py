@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 
 import numpy as np
 import pytest
@@ -164,6 +163,8 @@ def test_the_gallery_shows_as_many_of_each_class_as_it_can():
     assert even(labels, 99) == list(range(8))
 
 
-def test_every_split_that_is_offered_can_be_loaded(live):
+def test_every_split_that_is_offered_can_be_loaded(live, made):
     assert set(live.splits) <= set(VIEWS)
-    assert len(json.dumps([list(live.numbers(split)) for split in live.splits])) > 10
+    for split in live.splits:
+        drawn = datasets.load(TASK, split=split, root=made / "data" / "decoy")
+        assert list(live.numbers(split)) == list(range(len(drawn.labels))), split

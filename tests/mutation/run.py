@@ -1,8 +1,9 @@
 """Mutation testing: does a module's own test notice each small change of it?
 
-    uv pip install --group mutation
-    python tests/mutation/run.py                  # all modules, about an hour on two cores
-    python tests/mutation/run.py stats distance   # these
+    .venv/bin/python -m pip install uv
+    .venv/bin/python -m uv pip install --group mutation
+    .venv/bin/python tests/mutation/run.py                 # all modules, an hour on two cores
+    .venv/bin/python tests/mutation/run.py stats distance  # these
 
 Each module's mutants (mutmut) meet the tests named in TESTS, in a throwaway copy of the tracked
 files. Printed are the share caught and the survivors; those in ``equivalent.yaml`` change nothing

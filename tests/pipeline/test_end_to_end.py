@@ -63,6 +63,12 @@ def reproduced(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def changeable(reproduced, tmp_path):
+    """A copy of it for a test that leaves it changed."""
+    return Path(shutil.copytree(reproduced, tmp_path / "clone", symlinks=True))
+
+
 def test_one_command_leaves_the_tables_figures_verdicts_and_the_page(reproduced):
     results = reproduced / "results"
     metrics = pd.read_csv(results / "metrics.csv", keep_default_na=False, na_values={"value": ""})
@@ -127,22 +133,21 @@ def test_a_forced_rerun_gives_the_same_bytes(reproduced):
     assert hashes(folder) == before
 
 
-def test_a_method_taken_out_of_the_grid_leaves_no_trace(reproduced):
-    set_methods(reproduced, [method for method in METHODS if method != "rrr_g"])
-    output = run(reproduced, "dvc", "repro")
+def test_a_method_taken_out_of_the_grid_leaves_no_trace(changeable):
+    set_methods(changeable, [method for method in METHODS if method != "rrr_g"])
+    output = run(changeable, "dvc", "repro")
     assert "Running stage 'train@" not in output
-    assert (reproduced / "build" / "runs" / TASK / "rrr_g").is_dir()  # still there, not counted
-    for path in (reproduced / "results").rglob("*"):
+    assert (changeable / "build" / "runs" / TASK / "rrr_g").is_dir()  # still there, not counted
+    for path in (changeable / "results").rglob("*"):
         if path.suffix in (".csv", ".md", ".json"):
             text = path.read_text(encoding="utf-8")
             rows = [line for line in text.splitlines() if "rrr_g" in line or "| RRR-G" in line]
             assert rows == [], path
 
 
-def test_the_experiments_run_on_workers_and_a_second_time_do_nothing(reproduced):
-    """Last, for what they leave in results names methods that another test takes out."""
-    run(reproduced, "xblcore.pipeline.experiments")
-    results = reproduced / "results" / "experiments"
+def test_the_experiments_run_on_workers_and_a_second_time_do_nothing(changeable):
+    run(changeable, "xblcore.pipeline.experiments")
+    results = changeable / "results" / "experiments"
     notebooks = sorted((ROOT / "notebooks" / "experiments").glob("*.ipynb"))
     assert len(notebooks) == 7
     for notebook in notebooks:
@@ -154,9 +159,9 @@ def test_the_experiments_run_on_workers_and_a_second_time_do_nothing(reproduced)
             == [path.stem for path in sorted(folder.glob("*.svg"))]
             != []
         )
-    finished = {*(reproduced / "build" / "experiments").rglob("*.json")}
+    finished = {*(changeable / "build" / "experiments").rglob("*.json")}
     rows = pd.read_csv(results / "sweep" / "runs.csv.gz")
     assert set(rows["seed"]) == {0, 1} and set(rows["data"]) == {"original"}
-    output = run(reproduced, "xblcore.pipeline.experiments")
+    output = run(changeable, "xblcore.pipeline.experiments")
     assert "Running stage" not in output
-    assert {*(reproduced / "build" / "experiments").rglob("*.json")} == finished
+    assert {*(changeable / "build" / "experiments").rglob("*.json")} == finished

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
-import torch
 import toys
 from PIL import Image
 from torch import nn
@@ -47,7 +47,8 @@ def receive(widget: Annotator, message: object) -> list[dict[str, object]]:
 
 def test_a_stroke_from_the_browser_is_saved_shown_and_answered(images, widget):
     answers = receive(widget, STROKE)
-    assert answers == [{"number": 7, "done": True, "status": "Saved, 1 of 2 marked"}]
+    status = "Saved, 1 of 2 marked"
+    assert answers == [{"number": 7, "done": True, "again": False, "status": status}]
     assert AnnotationStore(images).mask("a.png", "wrong").sum() == 13
     shown = np.asarray(Image.open(io.BytesIO(widget.wrong_mask)))
     np.testing.assert_array_equal(shown == 255, widget.store.mask("a.png", "wrong"))
@@ -59,7 +60,30 @@ def test_what_is_refused_is_answered_too(images, widget):
     assert answer["done"] is False and "points must lie in the image" in str(answer["status"])
     (answer,) = receive(widget, "nonsense")
     assert answer["number"] is None and answer["done"] is False
+    assert answer["again"] is False
     assert AnnotationStore(images).marked == ()
+
+
+def test_a_stroke_that_the_disk_refused_is_to_be_sent_again(widget, monkeypatch):
+    def full(descriptor: int) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        (answer,) = receive(widget, STROKE)
+    assert (answer["done"], answer["again"]) == (False, True)
+    (answer,) = receive(widget, STROKE)
+    assert (answer["done"], answer["again"]) == (True, False)
+
+
+def test_every_key_of_the_picture_is_told_to_those_who_draw_and_who_read():
+    keys = re.findall(r'event\.key === "(\w+)"', Annotator._esm)
+    assert {"Escape", "PageUp", "PageDown"} <= set(keys)
+    help_text = Annotator._esm.partition("const HELP =")[2].partition(";\n")[0]
+    for key in keys:
+        spoken = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", key)
+        assert spoken in re.sub(r'" \+\s*"', "", help_text), key
+        assert spoken in (module.__doc__ or "").replace("\n", " "), key
 
 
 def test_next_shows_the_next_image_and_its_marks(widget):
@@ -148,4 +172,3 @@ def test_masks_go_out_and_come_in(images, widget):
 def test_a_large_picture_gets_a_brush_to_match(tmp_path):
     folder = write_images(tmp_path, {"a.png": np.zeros((320, 640, 3), np.uint8)})
     assert Annotator(folder).radius == 20
-    assert torch.get_num_threads() == 1

@@ -37,8 +37,14 @@ def test_the_patch_tells_the_class_and_the_clean_images_have_none(given):
 
 def test_it_is_found_again_with_what_was_drawn(given):
     before = {path: path.stat().st_mtime_ns for path in given.images.rglob("*.png")}
-    assert sample.make_sample(given.truth.parent) == given
+    assert sample.make_sample(given.truth.parent, count=60, tests=20) == given
     assert {path: path.stat().st_mtime_ns for path in given.images.rglob("*.png")} == before
+
+
+@pytest.mark.parametrize("other", [{"count": 61}, {"tests": 21}, {"seed": 1}])
+def test_another_sample_than_the_one_that_is_there_is_refused(given, other):
+    with pytest.raises(ValueError, match="count, tests and seed must be those that .* was made"):
+        sample.make_sample(given.truth.parent, **({"count": 60, "tests": 20} | other))
 
 
 @pytest.mark.parametrize("layer", ["wrong", "object"])
@@ -88,6 +94,13 @@ def test_before_and_after_in_numbers():
         "after; share of the attribution on what was marked object: 0.38 before, 0.88 after; "
         "classes right: 1 before, 2 after"
     )
+    with pytest.raises(ValueError, match="layer must be one of wrong, object, got 'decoy'"):
+        done.shares("decoy")
+    dead = dataclasses.replace(done, after=done.after * torch.tensor([0.0, 1.0])[:, None, None])
+    assert dead.shares("object") == (0.5, 0.75), "before and after are of the same images"
+    assert (dead.left_out("object"), done.left_out("object")) == (1, 0)
+    assert "0.50 before, 0.75 after (without 1 whose CAM is dead before or after)" in str(dead)
+    assert "marked wrong: undefined, all 1 have a CAM that is dead" in str(dead)
     figure = done.picture()
     labels = [ax.get_xlabel() for ax in figure.axes if ax.images]
     assert labels.count("✗ dog") == 1 and labels.count("dog") == 2 and labels.count("cat") == 1

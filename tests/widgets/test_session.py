@@ -87,7 +87,7 @@ def test_a_person_goes_on_where_she_left_off(images, session):
     ],
 )
 def test_what_is_refused_is_told_and_changes_nothing(images, session, message, error):
-    assert not session.handle(message)
+    assert not session.handle(message) and not session.again
     facts = session.view().facts
     assert facts["error"] and str(facts["status"]).startswith("Not saved: ")
     assert error in str(facts["status"])
@@ -99,9 +99,12 @@ def test_a_full_disk_is_told(session, monkeypatch):
     def full(descriptor: int) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    assert not session.handle(STROKE)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert not session.handle(STROKE)
     assert session.status() == "Not saved: No space left on device, 0 of 2 marked"
+    assert session.again, "the same stroke can be saved later"
+    assert session.handle(STROKE) and not session.again and session.store.marked == ("a.png",)
 
 
 def test_the_cam_is_an_overlay_at_its_own_resolution(images):
@@ -119,7 +122,19 @@ def test_a_cam_or_an_image_that_fails_leaves_the_rest_at_work(images):
     (images / "a.png").write_bytes(b"gone bad")
     session.handle({"do": "go", "to": 0})
     session.cam = None
-    assert "a.png must be a whole JPEG or PNG" in str(session.view().facts["status"])
+    facts = session.view().facts
+    assert "a.png must be a whole JPEG or PNG" in str(facts["status"]) and facts["error"]
+    session.show("b.png")
+    assert session.view().facts["status"] == "Saved, 1 of 3 marked", "another image is whole"
+
+
+def test_a_cam_that_failed_is_forgotten_with_the_next_one(images):
+    session = Session(AnnotationStore(images), cam=lambda pixels: np.array([[np.nan]]))
+    assert session.view().facts["error"]
+    session.cam = lambda pixels: np.ones((2, 2))
+    session.forget()
+    facts = session.view().facts
+    assert not facts["error"] and facts["status"] == "Nothing marked yet, 0 of 3 marked"
 
 
 def test_a_goal_is_within_the_images(images):

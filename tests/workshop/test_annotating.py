@@ -74,6 +74,28 @@ def test_the_simulated_hand_marks_all_and_always_the_same(data, tmp_path):
     assert checks_in_the_loop.marks(one, data).passed
 
 
+def test_a_simulated_hand_that_was_interrupted_begins_anew(data, tmp_path, monkeypatch):
+    whole = annotating.store(data, "simulated", root=tmp_path / "whole")
+    strokes, drawn = annotating.strokes_over, []
+
+    def interrupted(*arguments, **options):
+        drawn.append(1)
+        if len(drawn) == 20:
+            raise KeyboardInterrupt
+        return strokes(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(annotating, "strokes_over", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            annotating.store(data, "simulated", root=tmp_path)
+    again = annotating.store(data, "simulated", root=tmp_path)
+    for layer in ("wrong", "object"):
+        np.testing.assert_array_equal(
+            annotating.masks(again, layer), annotating.masks(whole, layer)
+        )
+    assert sorted(path.name for path in (tmp_path / "marks").iterdir()) == ["simulated"]
+
+
 def test_marks_count_where_they_are_asked_for(data, tmp_path):
     store = annotating.store(data, "simulated", root=tmp_path)
     marked = annotating.marked_images(data, store, layers=("wrong",), only=[2, 5])
@@ -92,8 +114,10 @@ def test_marks_count_where_they_are_asked_for(data, tmp_path):
 
 def test_truth_and_corners_are_those_of_the_data(data):
     assert annotating.corners(data).tolist() == [n % 4 for n in range(annotating.COUNT)]
-    each, same = annotating.four_of_each_kind(data)
+    each, same = annotating.four_of_each_kind(data, range(annotating.COUNT))
     assert each == [0, 1, 2, 3] and same == [0, 4, 8, 12]
+    each, same = annotating.four_of_each_kind(data, [3, 5, 6, 7, 9])  # what a person came to mark
+    assert each == [5, 6, 3] and same == [5, 9]
     assert annotating.truth(data, "object")[0].sum() == 12 * 4
     assert annotating.truth(data, "wrong")[0].sum() == 16
 

@@ -121,6 +121,8 @@ def test_a_grad_cam_is_blind_or_is_not(weights, message):
     [
         (lambda e: ..., "blank"),
         (lambda e: None, "blank"),
+        (lambda e: torch.tensor([True, False]), "returned a Tensor, not one answer"),
+        (lambda e: [][1], "IndexError"),
         (lambda e: True, "a cured model is guilty"),
         (lambda e: e.grad_cam_wrong > 0.2, "Grad-CAM alone is clean"),
         (lambda e: e.flip_rate > 0.2, "TypeError"),

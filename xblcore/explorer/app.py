@@ -8,7 +8,7 @@ import ipywidgets as widgets
 
 from xblcore import config
 from xblcore.explorer import figure, filters, sources, tables
-from xblcore.explorer.controls import SCORES, Controls
+from xblcore.explorer.controls import PROJECTION, SCORES, Controls
 from xblcore.explorer.dots import RunKey
 from xblcore.explorer.figure import Side
 from xblcore.explorer.runs_panel import RunsPanel
@@ -96,6 +96,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if self.source is None:
             choice = len(self.controls["origin"].options) > 1
             self._upper.children = (self.controls.box(("task", "origin") if choice else ("task",)),)
+            self.runs.show_run(None)
             return
         self.controls.fit(self.source)
         self._upper.children = self._whole
@@ -134,7 +135,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         classes = source.classes
         by = f"{label(asks[0].kind)}, {SCORES[asks[0].score]}"
         told = "; ".join(f"{side.name} answers {side.answer}" for side in sides)
-        self._picture.value = figure.row(picture, sides, classes=classes, by=by)
+        of_class = asks[0].score != PROJECTION  # which is of all classes at once
+        self._picture.value = figure.row(picture, sides, classes=classes, by=by, of_class=of_class)
         shown = f"{self._kept} images, by {label(asks[0].method)}. {told}."
         self._status.value = tables.note(shown, kind="status")
         self._answers.value = tables.answers(sides, picture.label, classes)
@@ -149,12 +151,13 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         ask, _ = self.controls.asks()
         self.runs.show_run(self.runs.run_of(ask.method, ask.seed))
 
-    def _picked(self, run: RunKey) -> None:
-        """Look at the network of a run that was clicked, where there is one."""
+    def _picked(self, run: RunKey) -> bool:
+        """Look at the network of a run that was clicked; whether there is one."""
         if self.source is None or run.method not in self.source.methods:
-            return
+            return False
         with self.controls.quietly():
             self.controls["method"].value = run.method
             if run.seed in self.source.seeds:
                 self.controls["seed"].value = run.seed
         self._list()
+        return run.seed in self.source.seeds

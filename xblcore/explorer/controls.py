@@ -10,10 +10,11 @@ import ipywidgets as widgets
 
 from xblcore.explorer.filters import FILTERS, orders
 from xblcore.explorer.sources import NAMES
-from xblcore.explorer.views import Ask, Source
+from xblcore.explorer.views import PREDICTED, Ask, Source
 from xblcore.plots.style import label
 
-SCORES = {"logit": "logit", "log_prob": "log probability", "projection": "random projection"}
+PROJECTION = "projection"  # the score that is no class's
+SCORES = {"logit": "logit", "log_prob": "log probability", PROJECTION: "random projection"}
 TITLES = {
     "task": "Task", "origin": "Source", "split": "Split", "seed": "Seed",
     "method": "Method", "other": "Compare with", "kind": "CAM", "score": "Score",
@@ -26,7 +27,8 @@ SPLITS = {
     "val": "validation, telling decoy",
     "val_swapped": "validation, decoy swapped",
 }
-PREDICTED = -1  # among the target classes; a dropdown whose value is None looks empty
+# Stands for views.PREDICTED among the target classes; a dropdown whose value is None looks empty.
+OWN_ANSWER = -1
 FIRST_PAIR = ("erm", "xbl_d")  # the floor and this study's own, where both are there
 
 
@@ -75,7 +77,7 @@ class Controls:
             kinds = [(label(name), name) for name in source.scores]
             self.set_options("kind", kinds, first="hires_cam")
             self.set_options("layer", [(name, name) for name in source.layers])
-            targets = [("the predicted class", PREDICTED)]
+            targets = [("the predicted class", OWN_ANSWER)]
             if source.free_target:
                 targets += [(name, number) for number, name in enumerate(source.classes)]
             self.set_options("target", targets)
@@ -106,7 +108,8 @@ class Controls:
     def asks(self) -> tuple[Ask, Ask]:
         """What is asked of the method, and of the one that it is compared with."""
         common = {name: self[name].value for name in ("seed", "split", "kind", "score", "layer")}
-        common["target"] = None if self["target"].value == PREDICTED else self["target"].value
+        target = self["target"].value
+        common["target"] = PREDICTED if target == OWN_ANSWER else target
         return (
             Ask(method=self["method"].value, **common),
             Ask(method=self["other"].value, **common),

@@ -39,7 +39,14 @@ class Side:
     answer: str
 
 
-def row(picture: Picture, sides: Sequence[Side], *, classes: Sequence[str], by: str) -> str:
+def row(
+    picture: Picture,
+    sides: Sequence[Side],
+    *,
+    classes: Sequence[str],
+    by: str,
+    of_class: bool = True,
+) -> str:
     """The row of pictures; every CAM is scaled to its own maximum.
 
     Args:
@@ -47,6 +54,7 @@ def row(picture: Picture, sides: Sequence[Side], *, classes: Sequence[str], by: 
         sides: the networks, two as a rule.
         classes: name of each class.
         by: CAM kind and score, for the CAMs' captions.
+        of_class: whether the score is that of a class, which is then named.
     """
     inside, wrong = {"object": picture.object_mask}, {"decoy": picture.decoy_mask}
     true = classes[picture.label]
@@ -65,8 +73,8 @@ def row(picture: Picture, sides: Sequence[Side], *, classes: Sequence[str], by: 
     ]
     for side in sides:
         dead = not np.any(side.look.cam)
-        target = classes[side.look.target]
-        below = "dead: no positive value" if dead else f"{by} of {target}"
+        of = f"{by} of {classes[side.look.target]}" if of_class else by
+        below = "dead: no positive value" if dead else of
         maps = coloured(side.look.cam)
         panels.append(_panel(side.name, side.answer, below, maps, inside | wrong, line=0.7))
     return f'<div class="xbl-row">{"".join(panels)}</div>'

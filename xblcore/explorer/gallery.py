@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +98,10 @@ class Gallery:
     def __post_init__(self) -> None:
         about = self.about
         nets = (len(about.methods), len(about.seeds))
-        if tuple(self.shown) != BASES or len(about.weights) != nets[0]:
+        if tuple(self.shown) != BASES:
             raise ValueError(f"splits must be {', '.join(BASES)}, got {', '.join(self.shown)}")
+        if len(about.weights) != nets[0]:
+            raise ValueError(f"weights must be {nets[0]}, one a method, got {len(about.weights)}")
         for split, part in self.shown.items():
             count, (height, width) = len(part.positions), part.cams.shape[-2:]
             for name, shape in (
@@ -168,7 +171,9 @@ def load(task: str, *, root: Path | None = None) -> Gallery:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return _from_arrays(arrays, task)
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error
+    ) as error:  # fmt: skip
         found = f"none with {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
             f"{path} must be a gallery of {task} in format {FORMAT}, got: {found}; {remedy}"

@@ -21,15 +21,17 @@ class RunsPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Metric against clean accuracy, to be clicked.
 
     Args:
-        picked: is called with the run that a person chose.
+        picked: is called with the run that a person chose; returns whether the pictures are of
+            its method and seed now.
         root: of the project; None: found from the current folder.
     """
 
-    def __init__(self, picked: Callable[[RunKey], None], *, root: Path | None = None) -> None:
+    def __init__(self, picked: Callable[[RunKey], bool], *, root: Path | None = None) -> None:
         self._picked, self._root = picked, root
         self._runs: Runs | None = None
         self._dots: list[Dot] = []
         self._run: RunKey | None = None
+        self._seen = False  # whether the pictures are of its method and seed
         self._quiet = False
         self.metric = widgets.Dropdown(description="Metric")
         self.explainer = widgets.Dropdown(description="Measured by")
@@ -69,7 +71,11 @@ class RunsPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return self._runs.data if self._runs else "original"
 
     def show_run(self, run: RunKey | None) -> None:
-        """Mark a run and tell its facts."""
+        """Mark the run that the pictures show and tell its facts."""
+        self._seen = True
+        self._mark(run)
+
+    def _mark(self, run: RunKey | None) -> None:
         self._run = run
         numbers = [n for n, dot in enumerate(self._dots) if dot.run == run]
         self._quiet = True
@@ -108,13 +114,13 @@ class RunsPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             )
             self.scatter.chosen = -1
         self._quiet = False
-        self.show_run(self._run)
+        self._mark(self._run)
 
     def _clicked(self, _change: Any) -> None:
         if not self._quiet and 0 <= self.scatter.chosen < len(self._dots):
             self._run = self._dots[self.scatter.chosen].run
+            self._seen = self._picked(self._run)
             self._tell()
-            self._picked(self._run)
 
     def _tell(self) -> None:
         if self._run is None or self._runs is None:
@@ -122,8 +128,13 @@ class RunsPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             return
         by = self.explainer.value
         text = f"{self._run.name}. Explanations by {label(by)}."
-        more = "The pictures above show this run." if self._run.chosen else (
-            "This weight was tried and not chosen. Its network was not kept, so the pictures above "
-            "stay with the chosen weight of this method."
+        more = "The pictures above show this run." if self._seen else (
+            "There is no picture of this run: the source above has no network of its method and "
+            "seed."
         )  # fmt: skip
+        if not self._run.chosen:
+            more = "This weight was tried and not chosen. Its network was not kept" + (
+                ", so the pictures above stay with the chosen weight of this method."
+                if self._seen else "."
+            )  # fmt: skip
         self.facts.value = tables.facts(text, self._runs.facts(self._run, by)) + tables.note(more)

@@ -16,12 +16,15 @@ function node(name, attributes = {}, ...children) {
 const scale = (ends, from, to) => (value) =>
   from + ((value - ends[0]) / (ends[1] - ends[0])) * (to - from);
 
+const RIM = "#6b6b6b"; // of a control; some colours of methods are too pale on white to be seen alone
+
 function marker(method, filled, size) {
-  return node("path", {
+  const path = (fill, stroke, wide) => node("path", {
     d: method.path, transform: `scale(${size})`, "vector-effect": "non-scaling-stroke",
-    fill: filled ? method.colour : "#ffffff", stroke: filled ? "#ffffff" : method.colour,
-    "stroke-width": filled ? 0.8 : 1.8,
+    fill, stroke, "stroke-width": wide,
   });
+  if (filled) return path(method.colour, RIM, 0.8);
+  return node("g", {}, path("#ffffff", RIM, 3.2), path("#ffffff", method.colour, 1.8));
 }
 
 function axes(plot, x, y) {

@@ -5,7 +5,8 @@ const TOOLS = { brush: "Brush (B)", eraser: "Eraser (E)" };
 const HELP =
   "W wrong, O object, B brush, E eraser, [ and ] size, Z undo, Y redo, N next, P previous, " +
   "C CAM on or off. On the picture: arrows move the cursor, with Shift by one pixel; Space puts " +
-  "the brush down and lifts it; Escape drops the line.";
+  "the brush down and lifts it; Escape drops the line; Page Down is the next image, Page Up the " +
+  "previous one.";
 
 function render({ model, el }) {
   let camShown = true;
@@ -169,7 +170,7 @@ function render({ model, el }) {
   }
 
   function hear(message) {
-    const found = post.answered(message.number);
+    const found = post.answered(message);
     if (found && found.do === "stroke") answered.push(found);
     load(); // also where nothing changed, a stroke over what was marked: its line can go
   }

@@ -2,7 +2,8 @@
 
 Keys: ``W`` wrong, ``O`` object, ``B`` brush, ``E`` eraser, ``[`` and ``]`` size, ``Z`` undo, ``Y``
 redo, ``N`` next, ``P`` previous, ``C`` CAM on or off. While the picture has the focus, arrows move
-a cursor (with Shift by one pixel), Space puts the brush down and lifts it, Escape drops the line.
+a cursor (with Shift by one pixel), Space puts the brush down and lifts it, Escape drops the line,
+Page Down is the next image, Page Up the previous one.
 """
 
 from __future__ import annotations
@@ -125,12 +126,12 @@ class Annotator(anywidget.AnyWidget):
         """Do what the front end asks, and answer, so that it knows what is saved."""
         before = self._side()
         done = self._session.handle(message)
-        self.radius = within(
-            self.radius * self._side() / before
-        )  # as large as it was on the screen
+        self._rescale(before)
         self._show()
         number = message.get("number") if isinstance(message, dict) else None
-        self.send({"number": number, "done": done, "status": self.facts["status"]})
+        again = self._session.again
+        status = self.facts["status"]
+        self.send({"number": number, "done": done, "again": again, "status": status})
 
 
 def within(radius: float) -> float:

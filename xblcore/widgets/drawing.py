@@ -63,7 +63,7 @@ class Drawing:
         if len(self.done) >= MOST_ACTIONS:
             raise ValueError(
                 f"strokes of an image must be at most {MOST_ACTIONS}, got one more; "
-                "clear the layer, or use a larger brush"
+                "undo some of them, and go on with a larger brush"
             )
         height, width = self.size
         if isinstance(action, Paste):

@@ -17,6 +17,7 @@ from xblcore.distance import to_grid
 from xblcore.plots.before_after import before_and_after
 from xblcore.train import EpochLog
 from xblcore.widgets.marked import MarkedImages
+from xblcore.widgets.strokes import checked_layer
 
 MOST = 8  # images of the picture
 
@@ -51,20 +52,35 @@ class Refined:
     def shares(self, layer: str) -> tuple[float, float]:
         """Mean share of the attribution in the cells marked on a layer, before and after.
 
+        Both are means over the same images: one whose CAM is dead before or after counts in
+        neither, see :meth:`left_out`.
+
         Args:
             layer: ``wrong``, where less is better, or ``object``, where more is.
 
         Returns:
             Two numbers in [0, 1]; NaN where nothing was marked on it.
+
+        Raises:
+            ValueError: another layer.
         """
-        grid = (self.before.shape[1], self.before.shape[2])
-        marks = self.marked.object_mask if layer == "object" else self.marked.decoy_mask
-        cells = torch.from_numpy(to_grid(marks, grid))
-        before, after = (
-            metrics.energy_pointing_game(cam, cells).nanmean().item()
-            for cam in (self.before, self.after)
-        )
+        shares, _ = self._on(layer)
+        before, after = shares[:, ~shares.isnan().any(0)].mean(1).tolist()
         return before, after
+
+    def left_out(self, layer: str) -> int:
+        """How many of the images marked on a layer have a dead CAM before or after."""
+        shares, marked = self._on(layer)
+        return int((shares.isnan().any(0) & marked).sum())
+
+    def _on(self, layer: str) -> tuple[Tensor, Tensor]:
+        """Shares ``(2, M)`` before and after, and which images are marked on the layer."""
+        marks = {"wrong": self.marked.decoy_mask, "object": self.marked.object_mask}
+        grid = (self.before.shape[1], self.before.shape[2])
+        cells = torch.from_numpy(to_grid(marks[checked_layer(layer)], grid))
+        cams = (self.before, self.after)
+        shares = torch.stack([metrics.energy_pointing_game(cam, cells) for cam in cams])
+        return shares, cells.flatten(1).any(1)
 
     def __str__(self) -> str:
         """Before and after, in words."""
@@ -72,11 +88,13 @@ class Refined:
         parts = [f"{len(labels)} marked images"]
         for layer in ("wrong", "object"):
             before, after = self.shares(layer)
+            dead = self.left_out(layer)
+            share = f"share of the attribution on what was marked {layer}"
             if not np.isnan(before):
-                parts.append(
-                    f"share of the attribution on what was marked {layer}: "
-                    f"{before:.2f} before, {after:.2f} after"
-                )
+                without = f" (without {dead} whose CAM is dead before or after)" if dead else ""
+                parts.append(f"{share}: {before:.2f} before, {after:.2f} after{without}")
+            elif dead:
+                parts.append(f"{share}: undefined, all {dead} have a CAM that is dead")
         right = [int((found == labels).sum()) for found in
                  (self.predicted_before, self.predicted_after)]  # fmt: skip
         parts.append(f"classes right: {right[0]} before, {right[1]} after")

@@ -6,6 +6,7 @@ beside them have none. Where patch and garment truly are is kept apart, for simu
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,10 +58,18 @@ def make_sample(
 
     Raises:
         FileNotFoundError: Fashion-MNIST is not to be had; the message says what helps.
+        ValueError: the folder has a sample that was made with other numbers.
     """
     home = project.root() / "build" / "your_own_data" if folder is None else Path(folder)
     sample = Sample(home / "images", home / "test", home / "truth.json")
+    numbers, known = {"count": count, "tests": tests, "seed": seed}, home / "sample.json"
     if sample.truth.is_file():  # written last
+        made = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else numbers
+        if made != numbers:
+            raise ValueError(
+                f"count, tests and seed must be those that {home} was made with, {made}, "
+                f"got {numbers}; take another folder, or delete this one with what was drawn in it"
+            )
         return sample
     config = datasets.DataConfig(
         n_train=count, n_val=1, n_test=tests, seed=seed, decoy=datasets.DecoyConfig(PATCH)
@@ -75,6 +84,7 @@ def make_sample(
     for n, name in enumerate(names):
         masks[name, "wrong"], masks[name, "object"] = train.decoy_mask[n], train.object_mask[n]
     height, width = train.images.shape[2:]
+    known.write_text(json.dumps(numbers) + "\n", encoding="utf-8")
     exchange.write_coco(sample.truth, masks, dict.fromkeys(names, (height, width)))
     return sample
 

@@ -63,7 +63,8 @@ class Session:
         self.order = in_turn(store.images)
         self.cam = cam
         self.goal = len(store.names) if goal is None else goal
-        self.error = self.news = ""
+        self.error = self.news = self._trouble = ""
+        self.again = False
         self._shown: tuple[str, bytes, bytes, str] | None = None
         # Where a person left off: the first image that has no mark yet.
         marked = set(store.marked)
@@ -82,6 +83,7 @@ class Session:
             ValueError: no image of that name.
         """
         self.index = self.order.index(self._known(name))
+        self.error = self.news = ""
         self.forget()
 
     def forget(self) -> None:
@@ -96,13 +98,16 @@ class Session:
         ``clear`` with ``image`` and ``layer``; ``go`` with ``to``, a position; ``export``.
 
         Returns:
-            Whether it was done, and so is saved; else :attr:`error` says why not.
+            Whether it was done, and so is saved; else :attr:`error` says why not, and :attr:`again`
+            whether the same message may be done later: the disk is full, say, or is written to.
         """
         self.error = self.news = ""
+        self.again = False
         try:
             self._do(message)
-        except (ValueError, OSError, TimeoutError) as error:
+        except (ValueError, OSError) as error:
             self.error = f"Not saved: {error}"
+            self.again = isinstance(error, OSError)
             return False
         return True
 
@@ -143,7 +148,8 @@ class Session:
     def status(self) -> str:
         """One line: what is saved, and how far the person has come."""
         marked = len(self.store.marked)
-        state = self.error or self.news or ("Saved" if marked else "Nothing marked yet")
+        told = self.error or self._trouble or self.news
+        state = told or ("Saved" if marked else "Nothing marked yet")
         enough = "; that is enough to refine by" if marked >= self.goal else ""
         return f"{state}, {marked} of {self.goal} marked{enough}"
 
@@ -154,8 +160,7 @@ class Session:
         height, width = drawing.size
         if self._shown is None or self._shown[0] != name:
             self._shown = (name, *self._look(name, drawing.size))
-        _, image, cam, trouble = self._shown
-        self.error = self.error or trouble
+        _, image, cam, self._trouble = self._shown  # gone with the next image or CAM
         facts: dict[str, object] = {
             "store": hashlib.sha256(str(self.store.home.resolve()).encode()).hexdigest()[:16],
             "name": name,
@@ -168,7 +173,7 @@ class Session:
             "marked": len(self.store.marked),
             "goal": self.goal,
             "status": self.status(),
-            "error": bool(self.error),
+            "error": bool(self.error or self._trouble),
         }
         masks: dict[str, bytes] = {
             layer: png(small(drawing.mask(layer)).astype(np.uint8) * 255) for layer in LAYERS

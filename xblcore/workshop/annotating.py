@@ -6,6 +6,7 @@ of the simulated hand (:mod:`xblcore.widgets.simulated`) are a model of a person
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -68,7 +69,7 @@ def store(data: Data, whose: Whose = "mine", *, root: Path | None = None) -> Ann
     Args:
         data: of the workshop.
         whose: ``mine``, what was painted, which may be nothing yet; ``simulated``, both layers on
-            every image, drawn when there are none.
+            every image, drawn where they are not all there.
         root: as in :func:`write`.
 
     Raises:
@@ -77,14 +78,24 @@ def store(data: Data, whose: Whose = "mine", *, root: Path | None = None) -> Ann
     if whose not in ("simulated", "mine"):
         raise ValueError(f"whose must be simulated or mine, got {whose!r}")
     folder = write(data, root=root)
-    opened = AnnotationStore(folder, folder.parent / "marks" / whose)
-    if whose == "simulated" and not opened.marked:
-        generator = np.random.default_rng(HAND_SEED)
-        for n, name in enumerate(opened.names):
-            for layer in LAYERS:
-                for stroke in strokes_over(truth(data, layer)[n], layer, generator=generator):
-                    opened.add(name, stroke)
-    return opened
+    marks = folder.parent / "marks" / whose
+    if whose == "simulated" and len(AnnotationStore(folder, marks).marked) < COUNT:
+        _simulate(data, folder, marks)
+    return AnnotationStore(folder, marks)
+
+
+def _simulate(data: Data, folder: Path, marks: Path) -> None:
+    """Draw what the simulated hand does, all of it or nothing: a run may be interrupted."""
+    part = marks.with_name(f"{marks.name}.part")
+    for unfinished in (part, marks):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    drawn = AnnotationStore(folder, part)
+    generator = np.random.default_rng(HAND_SEED)
+    for n, name in enumerate(drawn.names):
+        for layer in LAYERS:
+            for stroke in strokes_over(truth(data, layer)[n], layer, generator=generator):
+                drawn.add(name, stroke)
+    part.rename(marks)
 
 
 def truth(data: Data, layer: Layer) -> Mask:
@@ -190,9 +201,18 @@ def recovered(
     return course.recovery(score, scores["fooled"], scores["oracle"])
 
 
-def four_of_each_kind(data: Data) -> tuple[list[int], list[int]]:
-    """Positions of an image of each corner, and of four images of the upper left one."""
+def four_of_each_kind(data: Data, among: Sequence[int]) -> tuple[list[int], list[int]]:
+    """One image of each corner, and four of one corner; fewer where fewer are marked.
+
+    Args:
+        data: of the workshop.
+        among: positions of the images to choose among, at least one.
+
+    Returns:
+        Positions of the first image of each corner, and of the first four of the upper left one, or
+        where there is none of it, of the next.
+    """
     where = corners(data).tolist()
-    each = [where.index(corner) for corner in range(4)]
-    same = [n for n, corner in enumerate(where) if corner == 0][:4]
-    return each, same
+    of_corner = [[n for n in among if where[n] == corner] for corner in range(4)]
+    known = [positions for positions in of_corner if positions]
+    return [positions[0] for positions in known], known[0][:4]

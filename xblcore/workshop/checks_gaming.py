@@ -196,10 +196,15 @@ def relies_on_decoy(function: Any) -> Feedback:
         if got is Ellipsis or got is None:
             text = f"for {about}, there is still a blank: your function returned {got}."
             return Feedback(False, text, "Return True or False on every path.")
-        if bool(got) == truth:
+        try:
+            guilty = bool(got)
+        except Exception:  # an array of many say; it may be of any kind
+            text = f"for {about}, your function returned a {type(got).__name__}, not one answer."
+            return Feedback(False, text, "Return True or False on every path.")
+        if guilty == truth:
             right += 1
         elif first is None:
-            verdict = "guilty, and is not" if got else "cleared, and is guilty"
+            verdict = "guilty, and is not" if guilty else "cleared, and is guilty"
             first = f"{about} is {verdict}", look
     if first is None:
         return Feedback(True, f"all {right} models are judged rightly, the evasive ones as well.")

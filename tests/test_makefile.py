@@ -1,0 +1,33 @@
+"""The Makefile's own work, where a mistake would cost a person something."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MADE = ["build/runs/a/weights.pt", "build/notebooks/x.ipynb", "build/.hidden", "data/decoy/a.npy"]
+A_PERSON_S = [
+    "build/workshop/marks/mine/journal/000.png.jsonl",
+    "build/workshop/1_shortcut.ipynb",
+    "build/your_own_data/images/annotations/journal/a.png.jsonl",
+    "data/raw/a.gz",
+    "results/metrics.csv",
+]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_clean_removes_what_was_built_and_spares_what_a_person_made(tmp_path):
+    for name in (*MADE, *A_PERSON_S):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    command = ["make", "--file", str(ROOT / "Makefile"), "clean"]
+    for _ in range(2):  # the second time, most is gone already
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        left = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+        assert left == set(map(Path, A_PERSON_S))
+    shutil.rmtree(tmp_path / "build")
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)

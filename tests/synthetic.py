@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from xblcore import informativeness, results
+from xblcore.manifest import sha256_of
 
 EXPLAINERS = ("grad_cam", "hires_cam", "hires_cam_log_prob")
 HELD_OUT = ("input_x_gradient", "integrated_gradients", "occlusion")  # on test_decoy only
@@ -148,5 +149,6 @@ def write_grid(root: Path, runs: pd.DataFrame, *, profile: str = "laptop") -> re
             "processor": "A processor",
             "cores": 2,
         }
+        manifest["files"] = {"runs.csv": sha256_of(folder / "runs.csv")}
         (folder / "manifest.json").write_text(json.dumps(manifest))
     return results.load_manifests(root=root)

@@ -72,6 +72,20 @@ def test_runs_that_do_not_belong_together_are_refused(tmp_path, grid, change, te
         results.load_runs(root=tmp_path)
 
 
+def test_runs_that_are_not_what_was_written_are_refused(tmp_path, grid):
+    """DVC's cache, of which a damaged file is given out as a result, does not see it."""
+    folder = results.folder("decoy_fashion_mnist", "rrr", root=tmp_path)
+    text = (folder / "runs.csv").read_text()
+    (folder / "runs.csv").write_text(text.replace(",accuracy,0.", ",accuracy,1.", 1))
+    with pytest.raises(ValueError, match="runs.csv must be .*, as in its manifest, .* make reprod"):
+        results.load_runs(root=tmp_path)
+    (folder / "runs.csv").write_text(text)
+    assert len(results.load_runs(root=tmp_path)) > 0
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match="manifest.json must be a manifest, got JSON.* make repr"):
+        results.load_runs(root=tmp_path)
+
+
 def test_a_task_outside_the_grid_is_refused(tmp_path, grid):
     with pytest.raises(ValueError, match="task must be one of decoy_fashion_mnist, got 'mnist'"):
         results.load_runs(["mnist"], root=tmp_path)

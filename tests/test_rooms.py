@@ -57,7 +57,7 @@ ROOMS: dict[str, set[str] | None] = {
     "released": set(),
     "reported": {"config", "expected", "project", "results", "tolerance"},
     "resampling": set(),
-    "results": {"config", "plots", "project", "stats"},
+    "results": {"config", "manifest", "plots", "project", "stats"},
     "selection": set(),
     "stats": {"resampling"},
     "study": ANY,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 
@@ -195,6 +196,10 @@ def test_what_is_saved_belongs_together(root, saved):
     assert manifest["method"] == "xbl_d" and manifest["weight"] == saved.weight
     assert manifest["config"]["learning_rate"] == 0.001 and manifest["data"] == "original"
     assert manifest["device"] == "cpu" and manifest["packages"]["torch"] == torch.__version__
+    assert manifest["files"] == {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in ("weights.pt", "runs.csv", "history.csv")
+    }
     assert len(manifest["seconds"]) == 3 and all(s > 0 for s in manifest["seconds"].values())
     assert str(root) not in text, "no path of the machine"
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
 
 MARKS = ("params.yaml", "dvc.yaml")
+NEARLY_FULL = 1 << 20  # bytes; with less of them free, a failed write failed for want of room
 _serial = itertools.count()
 
 
@@ -55,6 +58,7 @@ def write_atomic(path: str | Path) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: the block wrote nothing there.
+        OSError: the disk is full, also where the block's own error, PyTorch's say, does not tell.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "tables" / "metrics.csv"
@@ -76,6 +80,10 @@ def write_atomic(path: str | Path) -> Iterator[Path]:
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
+    except Exception as error:
+        if shutil.disk_usage(path.parent).free < NEARLY_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

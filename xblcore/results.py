@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from xblcore import config, project, stats
+from xblcore.manifest import sha256_of
 from xblcore.plots.style import label
 
 STRICT = ["task", "data", "method", "seed", "split", "explainer", "metric", "value"]
@@ -74,8 +75,13 @@ def load_manifests(tasks: Sequence[str] | None = None, *, root: Path | None = No
             stage = f"dvc repro train@{task}-{method}"
             if not path.is_file():
                 raise FileNotFoundError(f"no runs of {method} on {task} ({path}); run: {stage}")
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            profile = manifest["config"]["profile"]
+            try:
+                manifest = json.loads(path.read_text(encoding="utf-8"))
+                profile = manifest["config"]["profile"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{path} must be a manifest, got {error!r}; delete it and run: make reproduce"
+                ) from error
             if profile != settings.profile:
                 raise ValueError(
                     f"runs of {method} on {task} must be of profile {settings.profile!r} as in "
@@ -94,17 +100,24 @@ def load_manifests(tasks: Sequence[str] | None = None, *, root: Path | None = No
 def load_runs(tasks: Sequence[str] | None = None, *, root: Path | None = None) -> pd.DataFrame:
     """All runs of the grid, in its order: every weight, seed, split, explainer and metric.
 
-    Args, errors: as :func:`load_manifests`.
+    Args, errors: as :func:`load_manifests`, and ValueError for runs that are not what was written.
 
     Returns:
         Tidy, columns ``task, data, method, weight, chosen, seed, split, explainer, metric, value,
         nan_share``.
     """
     tables = []
-    for task, method in load_manifests(tasks, root=root):
+    for (task, method), manifest in load_manifests(tasks, root=root).items():
         path = folder(task, method, root=root) / "runs.csv"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; run: dvc repro train@{task}-{method}")
+        expected, found = manifest.get("files", {}).get(path.name), sha256_of(path)
+        if found != expected:
+            raise ValueError(
+                f"sha256 of {path} must be {expected}, as in its manifest, got {found}: it was "
+                "altered since it was made, or so was DVC's copy of it; delete it and run: "
+                "make reproduce"
+            )
         empty = {"value": [""], "nan_share": [""]}  # else "none", an explainer, would be NaN too
         tables.append(pd.read_csv(path, keep_default_na=False, na_values=empty))
     return pd.concat(tables, ignore_index=True)

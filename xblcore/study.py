@@ -32,7 +32,7 @@ from xblcore.checkpoints import Run
 from xblcore.config import TaskConfig
 from xblcore.evaluate import Marked, attributions, behaviour, explanations
 from xblcore.explainers import CAMS, HELD_OUT
-from xblcore.manifest import environment
+from xblcore.manifest import environment, sha256_of
 from xblcore.methods import Method
 from xblcore.prepare import TaskData, device_of, load_data
 from xblcore.train import EpochLog, TrainConfig, fit
@@ -221,12 +221,13 @@ def save(result: MethodRuns, folder: Path, *, root: Path | None = None) -> None:
     """Write what the later stages read, then drop the checkpoints that it replaces.
 
     ``runs.csv``, ``history.csv``, ``weights.pt`` (the chosen runs' networks, by seed) and, last,
-    ``manifest.json``.
+    ``manifest.json``, which says what these must hash to: a disk or a cache may alter them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with project.write_atomic(folder / "weights.pt") as path:
         torch.save({str(run.seed): run.state for run in result.chosen}, path)
-    for name, table in {"runs.csv": result.table(), "history.csv": result.history()}.items():
+    tables = {"runs.csv": result.table(), "history.csv": result.history()}
+    for name, table in tables.items():
         with project.write_atomic(folder / name) as path:
             table.to_csv(path, index=False)
     manifest = {
@@ -237,6 +238,7 @@ def save(result: MethodRuns, folder: Path, *, root: Path | None = None) -> None:
         "weight": result.weight,
         "device": str(device_of(result.settings)),
         "seconds": {f"{run.weight:g}/{run.seed}": round(run.seconds, 2) for run in result.ordered},
+        "files": {name: sha256_of(folder / name) for name in ("weights.pt", *tables)},
         **environment(),
     }
     with project.write_atomic(folder / "manifest.json") as path:

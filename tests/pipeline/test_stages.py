@@ -21,6 +21,7 @@ STARTERS = {
     f"xblcore/pipeline/{name}.py"
     for name in ("notebook", "execute", "lifeline", "dvc_command", "reproduce")
 }
+AROUND = {f"xblcore/pipeline/{name}.py" for name in ("lifeline", "stage")}  # likewise, imported
 REGISTRY, ENTRY = "xblcore/methods/__init__.py", "xblcore/methods/{}.py"
 
 
@@ -96,7 +97,7 @@ def imported(stage: dict, methods: Iterable[str]) -> set[str]:
     if ROOT / REGISTRY in found:
         found |= closure({ROOT / ENTRY.format(name) for name in methods})
     names = {path.relative_to(ROOT).as_posix() for path in found}
-    return {name for name in names if not only_names(ROOT / name)}
+    return {name for name in names if not only_names(ROOT / name)} - AROUND
 
 
 def only_names(path: Path) -> bool:

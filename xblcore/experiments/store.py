@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -69,7 +70,8 @@ def save(file: Path, finished: Finished) -> Finished:
     """
     settings = asdict(finished.spec)
     rows = [_checked(row, settings) for row in finished.rows]
-    kept = {"spec": settings, "seconds": finished.seconds, "rows": rows}
+    kept: dict[str, Any] = {"spec": settings, "seconds": finished.seconds, "rows": rows}
+    kept["sha256"] = _digest(kept)
     text = json.dumps(kept, allow_nan=False, indent=1)
     with project.write_atomic(file) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -90,7 +92,7 @@ def load(file: Path, spec: Spec) -> Finished | None:
         raise _damaged(file, error) from error
     try:
         finished = _finished(json.loads(text))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _damaged(file, error) from error
     if finished.spec != spec:
         raise ValueError(
@@ -106,7 +108,15 @@ def _damaged(file: Path, error: Exception) -> ValueError:
     )
 
 
+def _digest(kept: dict[str, Any]) -> str:
+    told = {name: value for name, value in kept.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
 def _finished(kept: Any) -> Finished:
+    # A turned bit may leave a number that looks like one. Runs kept before this was so have none.
+    if kept.get("sha256", found := _digest(kept)) != found:
+        raise ValueError(f"its sha256 must be {kept['sha256']}, got {found}")
     rows = [
         {name: _from_json(row[name]) if name in NUMBERS else row[name] for name in COLUMNS}
         for row in kept["rows"]

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from xblcore import imports, project
-from xblcore.methods import METHODS
+from xblcore.pipeline import stage
 
 
 def write(folder: Path) -> list[Path]:
@@ -26,6 +26,8 @@ def write(folder: Path) -> list[Path]:
     Returns:
         The files, by method.
     """
+    from xblcore.methods import METHODS  # slow: the stage's end is watched for before
+
     shutil.rmtree(folder, ignore_errors=True)
     paths = []
     for name in METHODS:
@@ -44,4 +46,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stage.run(main))

@@ -6,12 +6,18 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from xblcore import config, datasets, project
+from xblcore.pipeline import stage
+
+if TYPE_CHECKING:
+    from xblcore import datasets
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build ``data/decoy/<task>`` and print what the decoy tells; returns the exit code."""
+    from xblcore import datasets, project  # slow: the stage's end is watched for before
+
     parser = argparse.ArgumentParser(prog="python -m xblcore.pipeline.decoy", description=__doc__)
     parser.add_argument("task", help="a task of params.yaml")
     task = parser.parse_args(arguments).task
@@ -29,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def settings(task: str) -> datasets.DataConfig:
     """What ``params.yaml`` says a task is built with, in the chosen profile."""
+    from xblcore import config, datasets
+
     chosen = config.load().task(task)
     return datasets.DataConfig(
         n_train=chosen.n_train,
@@ -42,4 +50,4 @@ def settings(task: str) -> datasets.DataConfig:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stage.run(main))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xblcore import project
+from xblcore.pipeline import stage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,4 +36,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stage.run(main))

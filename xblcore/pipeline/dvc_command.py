@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from xblcore.pipeline import lifeline
 
 PIPELINE = "dvc.yaml"  # without a target, DVC looks at the experiments' too
+# Files that a killed DVC may leave half written, and what brings each back.
+HALF_WRITTEN = {"dvc.lock": "git checkout dvc.lock", "rwlock": "rm .dvc/tmp/rwlock"}
+
+
+class DvcError(RuntimeError):
+    """DVC cannot say what is to be done; the message has its reason and, where known, a remedy."""
 
 
 @dataclass
@@ -79,9 +87,8 @@ def generations(root: Path) -> list[list[str]]:
         root: project folder.
     """
     import networkx
-    from dvc.repo import Repo  # here, since it takes a second in which the parent may end
 
-    with Repo(str(root)) as repo:
+    with _asked(root) as repo:
         graph = repo.index.graph.reverse()  # DVC's edges lead from a stage to what it needs
         graph = graph.subgraph(s for s in graph if s.path_in_repo == PIPELINE)
         layers = [*networkx.topological_generations(graph)]
@@ -89,11 +96,46 @@ def generations(root: Path) -> list[list[str]]:
 
 
 def changed(root: Path, names: Sequence[str]) -> list[str]:
-    """Those of the stages ``names`` that DVC would run, in the given order."""
-    from dvc.repo import Repo
+    """Those of the stages ``names`` that DVC would run, in the given order.
 
+    Raises:
+        DvcError: another DVC is in one of them, or a file of DVC's is damaged.
+    """
     if not names:  # no targets would mean all of them
         return []
-    with Repo(str(root)) as repo:
+    with _asked(root) as repo:
         status = repo.status(targets=list(names))
     return [name for name in names if name in status]
+
+
+@contextlib.contextmanager
+def _asked(root: Path) -> Iterator[Any]:
+    """DVC's own view of the project."""
+    from dvc.exceptions import DvcException  # here, since it takes a second, in which the parent
+    from dvc.repo import Repo  # may end
+
+    try:
+        with Repo(str(root)) as repo:
+            yield repo
+    except DvcException as error:
+        remedy = next((HALF_WRITTEN[name] for name in HALF_WRITTEN if name in str(error)), None)
+        told = f"\nit was not written to its end; run: {remedy}" if remedy else ""
+        raise DvcError(f"DVC stopped: {error}{told}") from error
+
+
+def drop_damaged(root: Path) -> list[Path]:
+    """Delete the files in DVC's cache that no longer are what was put there, and return them.
+
+    DVC takes a read-only file in its cache for whole, gives it out as a result and calls this up to
+    date. What is missing from the cache it makes anew.
+    """
+    damaged = []
+    for path in sorted((root / ".dvc" / "cache" / "files" / "md5").glob("[0-9a-f][0-9a-f]/*")):
+        if path.name.startswith("."):  # being written, or left by a killed DVC
+            continue
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+        if found.hexdigest() != path.parent.name + path.name.removesuffix(".dir"):
+            path.unlink()
+            damaged.append(path)
+    return damaged

@@ -7,12 +7,14 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from xblcore import config, datasets, project
-from xblcore.pipeline import decoy
+from xblcore.pipeline import stage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Put the raw files of some tasks, or all in the grid, under ``data/raw``; the exit code."""
+    from xblcore import config, datasets, project  # slow: the stage's end is watched for before
+    from xblcore.pipeline import decoy
+
     parser = argparse.ArgumentParser(prog="python -m xblcore.pipeline.fetch", description=__doc__)
     parser.add_argument("--task", action="append", help="repeat for several; none: all in the grid")
     options = parser.parse_args(arguments)
@@ -30,4 +32,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stage.run(main))

@@ -6,14 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import torch
-
-from xblcore import config
-from xblcore.explorer import gallery, making
+from xblcore.pipeline import stage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write ``results/gallery/<task>.npz`` and say how large it is; returns the exit code."""
+    import torch  # slow: the stage's end is watched for before
+
+    from xblcore import config
+    from xblcore.explorer import gallery, making
+
     parser = argparse.ArgumentParser(prog="python -m xblcore.pipeline.gallery", description=__doc__)
     parser.add_argument("task", help="a task of params.yaml")
     task = parser.parse_args(arguments).task
@@ -31,4 +33,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stage.run(main))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from xblcore import project
-from xblcore.pipeline import lifeline
+from xblcore.pipeline import lifeline, stage
 
 
 def parse_value(text: str) -> Any:
@@ -54,7 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with project.only_writer(options.destination, wait=options.wait):
             execute.execute(options.source, options.destination, parameters)
-    except (execute.NotebookError, OSError, ValueError) as error:
+    except OSError as error:
+        print(stage.told(error), file=sys.stderr)
+        return 1
+    except (execute.NotebookError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -20,8 +20,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xblcore import project
-from xblcore.pipeline import lifeline
-from xblcore.pipeline.dvc_command import PIPELINE, Dvc, changed, generations
+from xblcore.pipeline import lifeline, stage
+from xblcore.pipeline.dvc_command import (
+    PIPELINE,
+    Dvc,
+    DvcError,
+    changed,
+    drop_damaged,
+    generations,
+)
 
 POLL_SECONDS = 0.1
 LOG_TAIL = 30
@@ -116,10 +123,13 @@ def reproduce(root: Path, jobs: int) -> None:
 
     Raises:
         ReproductionError: a stage failed, or DVC does not find its results in order afterwards.
+        DvcError: another DVC is at work, or a file of DVC's is damaged.
     """
     if Dvc(root, ["status", "-q", PIPELINE]).wait() == 0:
         print("Everything is up to date.")
         return
+    for path in drop_damaged(root):
+        print(f"{path.relative_to(root)} was damaged: deleted; what it was of is made anew")
     for generation in generations(root):
         names = changed(root, generation)  # known only when those before it have run
         many = [name for name in names if "@" in name]  # of a matrix
@@ -157,9 +167,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = project.root()
     begun = time.time()
     try:
-        reproduce(root, options.jobs)
-    except ReproductionError as error:
-        print(f"\n{error}", file=sys.stderr)
+        with project.only_writer(root / "dvc.lock", wait=0):
+            reproduce(root, options.jobs)
+    except (ReproductionError, DvcError, OSError) as error:
+        told = stage.told(error) if isinstance(error, OSError) else error
+        print(f"\n{told}", file=sys.stderr)
         for path in sorted(root.glob("results/failed/*.ipynb")):
             if path.stat().st_mtime >= begun:
                 print(f"failed notebook: {path}", file=sys.stderr)

@@ -165,4 +165,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from xblcore.pipeline import stage  # needs psutil, which not every user of this module has
+
+    sys.exit(stage.run(main))

@@ -17,7 +17,7 @@ def test_a_stage_s_command_names_the_folder(tmp_path: Path) -> None:
         READ_ONLY + '"$PYTHON" -m xblcore.pipeline.digest .dvc results/a 2>&1 && exit 1 || exit 0',
     )
     assert out.startswith("not to be written to: [Errno 30] Read-only file system: ")
-    assert f"{folder / 'results'}" in out
+    assert "'results/.a." in out
     assert out.splitlines()[1:] == ["give yourself the right to, and run it again"]
 
 

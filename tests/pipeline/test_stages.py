@@ -21,7 +21,8 @@ STARTERS = {
     f"xblcore/pipeline/{name}.py"
     for name in ("notebook", "execute", "lifeline", "dvc_command", "reproduce")
 }
-AROUND = {f"xblcore/pipeline/{name}.py" for name in ("lifeline", "stage")}  # likewise, imported
+# The same of what they import.
+AROUND = {f"xblcore/pipeline/{name}.py" for name in ("__init__", "lifeline", "stage")}
 REGISTRY, ENTRY = "xblcore/methods/__init__.py", "xblcore/methods/{}.py"
 
 

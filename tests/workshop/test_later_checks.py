@@ -24,8 +24,9 @@ METRICS = {
         (lambda cam, distance: FOCUS(cam, distance).nan_to_num(0), "should be NaN and is 0"),
         (lambda cam, distance: 1 / (cam.sum() > 0) * FOCUS(cam, distance), None),
         (lambda cam, distance: FOCUS(cam, distance) if cam.any() else None, "TypeError"),
+        (lambda cam, distance: FOCUS(cam, distance) if cam.any() else [][1], "IndexError"),
     ],
-    ids=["one", "zero", "nan by division", "none"],
+    ids=["one", "zero", "nan by division", "none", "index"],
 )
 def test_a_dead_map_has_no_focus(function, message):
     feedback = checks_measuring.distance_focus(function)

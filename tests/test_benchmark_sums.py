@@ -64,10 +64,10 @@ def test_an_estimate_counts_every_run_and_every_image_of_the_profile(bare, costs
             jobs = {(weight, seed) for weight in task.weights[method] for seed in task.sweep_seeds}
             expected += len(jobs | {("chosen", s) for s in set(task.seeds) - set(task.sweep_seeds)})
     assert found["runs"].sum() == expected
-    assert found.loc[("decoy_coco", "rrr"), "runs"] == 9  # three weights x two seeds, three more
+    assert found.loc[("decoy_coco", "rrr"), "runs"] == 11  # four weights x two seeds, three more
     assert found.loc[("decoy_fashion_mnist", "erm"), "seconds"] == pytest.approx(8 * 6)
     hours = found.loc[("decoy_coco", "rrr"), "core_hours"]
-    assert hours == pytest.approx(9 * 2000 * 10 / 1000 / 3600)
+    assert hours == pytest.approx(11 * 2000 * 10 / 1000 / 3600)
 
 
 @pytest.mark.parametrize(

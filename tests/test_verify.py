@@ -40,7 +40,7 @@ def write_project(root: Path, *, data: str = "original", profile: str = "laptop"
         },
     }
     (root / "results" / "paper").mkdir(parents=True)
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    (root / "params.yaml").write_text(json.dumps(params))
     (root / "dvc.yaml").write_text("stages: {}\n")
     rows = []
     for method, accuracies in CLEAN.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -112,10 +112,12 @@ def _method(values: Any, where: str) -> Method:
 
 
 def _number(values: Any, where: str) -> Number:
-    if isinstance(values, dict):
-        values = {key: math.nan if value is None else value for key, value in values.items()}
+    undefined = []
+    if isinstance(values, dict):  # a record of settings has no NaN: it is put in afterwards
+        undefined = [key for key, value in values.items() if value is None]
+        values = values | dict.fromkeys(undefined, 0.0)
     try:
-        return _record(Number, values, where)
+        return replace(_record(Number, values, where), **dict.fromkeys(undefined, math.nan))
     except ValueError as error:
         raise ValueError(str(error) if where in str(error) else f"{where}: {error}") from error
 

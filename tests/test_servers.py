@@ -28,7 +28,7 @@ OPEN = {"ServerApp": {"ip": "0.0.0.0"}, "Voila": {"ip": "0.0.0.0"}}
 def command_of(target: str) -> list[str]:
     """What ``make`` would run, by this interpreter instead of that of ``.venv``."""
     done = subprocess.run(
-        ["make", "--dry-run", "--always-make", target],
+        ["make", "--dry-run", "--always-make", "--no-print-directory", target],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     line = done.stdout.replace("\\\n", " ").splitlines()[-1]

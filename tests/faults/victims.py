@@ -131,9 +131,11 @@ def kill(process: psutil.Process) -> bool:
 
 
 def wait_until(true: Callable[[], object], seconds: float) -> bool:
-    """Wait until a function gives something true; whether it did in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    """Wait until a function gives something true; whether it did in time.
+
+    Looks are counted, not seconds: a machine that stood still in between has done nothing either.
+    """
+    for _ in range(round(seconds / POLL_SECONDS)):
         if true():
             return True
         time.sleep(POLL_SECONDS)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 NOTEBOOK = "notebooks/explore.ipynb"
+RUNS = Path(__file__).parents[2] / "results" / "decoy_coco" / "runs.csv"
 LATER = 120_000  # milliseconds for a notebook to run
 
 
@@ -45,10 +48,13 @@ def test_widgets_filters_and_dots_by_mouse(explorer, lab):
     before = explorer.locator(".xbl-row").inner_html()
     explorer.get_by_role("button", name="Next image").click()
     expect(explorer.locator(".xbl-row")).not_to_have_js_property("innerHTML", before)
-    dot(explorer, "XBL-overlap, weight 100000, seed 3").click(force=True)
+    runs = pd.read_csv(RUNS)
+    (weight,) = runs.loc[runs["chosen"] & (runs["method"] == "xbl_overlap"), "weight"].unique()
+    run = f"XBL-overlap, weight {weight:g}, seed 3"
+    dot(explorer, run).click(force=True)
     expect(panels(explorer).nth(3)).to_have_text("XBL-overlap")
     expect(explorer.get_by_label("Seed", exact=True)).to_have_value(re.compile("3"))
-    expect(explorer.get_by_text("XBL-overlap, weight 100000, seed 3.")).to_be_visible()
+    expect(explorer.get_by_text(f"{run}.")).to_be_visible()
     lab.picture("explorer-lab")
 
 

@@ -28,13 +28,6 @@ def _shift():
 time.time = lambda: _time() + _shift()
 time.time_ns = lambda: _time_ns() + _shift() * 10**9
 """
-NOTEBOOK = """\
-stages:
-  make:
-    cmd: python -m xblcore.pipeline.notebook numbers.ipynb out/numbers.ipynb
-    deps: [source, numbers.ipynb]
-    outs: [out]
-"""
 
 
 @pytest.fixture
@@ -70,7 +63,7 @@ def test_what_is_done_stays_done_and_what_changed_is_run(tmp_path: Path, clock, 
 
 
 def test_a_notebook_while_the_clock_jumps_back(tmp_path: Path, clock) -> None:
-    folder = toy.project(tmp_path / "project", NOTEBOOK)
+    folder = toy.project(tmp_path / "project", toy.NOTEBOOK_STAGE)
     v4 = nbformat.v4
     cells = [v4.new_markdown_cell("# Numbers")]
     cells += [v4.new_code_cell(f"import time\ntime.sleep(0.5)\nprint({i})") for i in range(3)]

@@ -11,13 +11,6 @@ import pytest
 import toy
 import victims
 
-STAGES = """\
-stages:
-  make:
-    cmd: python -m xblcore.pipeline.notebook numbers.ipynb out/numbers.ipynb
-    deps: [source, numbers.ipynb]
-    outs: [out]
-"""
 # Twenty runs, each kept when it is finished, as those of the study are.
 CELL = """\
 import pathlib, time
@@ -40,7 +33,7 @@ print(len(rows))
 
 @pytest.mark.parametrize("victim", victims.VICTIMS)
 def test_killed_and_run_again(tmp_path: Path, victim: str) -> None:
-    folder = toy.project(tmp_path / "project", STAGES)
+    folder = toy.project(tmp_path / "project", toy.NOTEBOOK_STAGE)
     cells = [nbformat.v4.new_markdown_cell("# Numbers"), nbformat.v4.new_code_cell(CELL)]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "numbers.ipynb")
     family = victims.Family(folder, ["-m", "dvc", "repro"], tmp_path / "log", [toy.REPOSITORY])

@@ -18,6 +18,13 @@ stages:
     deps: [source, stage.py]
     outs: [out]
 """
+NOTEBOOK_STAGE = """\
+stages:
+  make:
+    cmd: python -m xblcore.pipeline.notebook numbers.ipynb out/numbers.ipynb
+    deps: [source, numbers.ipynb]
+    outs: [out]
+"""
 # Leaves its number, waits where it is told to, and writes what follows from the source alone.
 STAGE = """\
 import os, pathlib, time

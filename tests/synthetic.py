@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from xblcore import informativeness, results
-from xblcore.manifest import sha256_of
+from xblcore import informativeness, project, results
 
 EXPLAINERS = ("grad_cam", "hires_cam", "hires_cam_log_prob")
 HELD_OUT = ("input_x_gradient", "integrated_gradients", "occlusion")  # on test_decoy only
@@ -149,6 +148,6 @@ def write_grid(root: Path, runs: pd.DataFrame, *, profile: str = "laptop") -> re
             "processor": "A processor",
             "cores": 2,
         }
-        manifest["files"] = {"runs.csv": sha256_of(folder / "runs.csv")}
+        manifest["files"] = {"runs.csv": project.sha256_of(folder / "runs.csv")}
         (folder / "manifest.json").write_text(json.dumps(manifest))
     return results.load_manifests(root=root)

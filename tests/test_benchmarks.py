@@ -70,6 +70,17 @@ def test_a_benchmark_prints_a_table_and_writes_it_with_what_it_was_measured_on(
     assert {"torch", "numpy", "xblcore"} <= set(about["packages"])
 
 
+def test_a_training_step_of_every_method_asked_for_is_timed_beside_erm(tmp_path: Path) -> None:
+    done = run("training_step", "--method", "xbl_d", "--method", "rrr", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "training_step.csv")
+    assert table["method"].tolist() == ["xbl_d", "rrr"] and set(table["network"]) == {"small_cnn"}
+    assert table[["time_ratio", "ms_per_step", "mib"]].gt(0).all(axis=None)
+    assert table["memory_ratio"].gt(1).all(), "a second backward pass holds more than one"
+    goals = json.loads((tmp_path / "training_step.json").read_text())["goals"]
+    assert [goal["bound"] for goal in goals] == [1.1, 1.3]
+
+
 def test_tiny_sizes_write_no_file_of_their_own_accord() -> None:
     before = sorted(path.stat().st_mtime_ns for path in BENCHMARKS.glob("*.*"))
     assert run("distance").returncode == 0

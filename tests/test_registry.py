@@ -11,6 +11,7 @@ import pytest
 
 from xblcore import config, methods
 from xblcore.methods import METHODS, Method, Registry
+from xblcore.plots import style
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 def test_every_entry_is_complete(name):
     method = METHODS[name]
     assert method.name == name and name == name.lower() and " " not in name
-    assert method.label and method.source
+    assert method.source
     assert method.summary.endswith(".") and "\n" not in method.summary
     assert method.ce_weight > 0
     assert (method.default_weight > 0) == (method.penalty is not None)
@@ -27,9 +28,9 @@ def test_every_entry_is_complete(name):
 
 
 def test_no_two_methods_look_alike():
-    for field in ("label", "summary"):
-        values = [getattr(method, field) for method in METHODS.values()]
-        assert len(set(values)) == len(values), field
+    labels = [style.METHODS[name].label for name in METHODS]
+    summaries = [method.summary for method in METHODS.values()]
+    assert len(set(labels)) == len(set(summaries)) == len(METHODS)
 
 
 def test_the_study_of_the_first_task_is_there():
@@ -70,7 +71,7 @@ def test_a_new_file_is_a_new_method(tmp_path, monkeypatch):
     """Nothing else has to be edited; what is not asked for is not imported."""
     folder = tmp_path / "own_methods"
     folder.mkdir()
-    entry = "from xblcore.methods.base import Method\nMETHOD = Method({!r}, 'Mine', 'New.', 'me')\n"
+    entry = "from xblcore.methods.base import Method\nMETHOD = Method({!r}, 'New.', 'me')\n"
     texts = {
         "__init__": "", "base": "", "_shared": "", "mine": entry.format("mine"),
         "erm": "raise RuntimeError('imported')", "other": entry.format("mine"), "empty": "",
@@ -80,7 +81,7 @@ def test_a_new_file_is_a_new_method(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     registry = Registry("own_methods", folder)
     assert list(registry) == ["erm", "empty", "mine", "other"] and len(registry) == 4
-    assert registry["mine"].label == "Mine" and "erm" in registry and "base" not in registry
+    assert registry["mine"].summary == "New." and "erm" in registry and "base" not in registry
     with pytest.raises(KeyError, match="base"):
         registry["base"]
     with pytest.raises(ValueError, match="own_methods.other must have METHOD, a Method of the name "

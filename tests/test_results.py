@@ -12,7 +12,7 @@ import yaml
 from scipy import stats as scipy_stats
 from synthetic import TRUTHS, make_runs, write_grid
 
-from xblcore import results
+from xblcore import results, tables
 from xblcore.methods import METHODS
 from xblcore.metrics import METRICS
 from xblcore.plots.style import label
@@ -42,10 +42,10 @@ def test_a_method_taken_out_of_the_grid_leaves_no_trace(tmp_path, grid):
     assert results.folder("decoy_fashion_mnist", "rrr", root=tmp_path).is_dir(), "its runs stay"
 
     read, manifests = results.load_runs(root=tmp_path), results.load_manifests(root=tmp_path)
-    tables = (results.metrics_table(read), results.method_table(read),
-              results.summary_table(read, manifests))  # fmt: skip
-    assert all("rrr" not in set(table["method"]) for table in tables)
-    assert "| RRR |" not in results.table_markdown(read, manifests)
+    found = (results.metrics_table(read), results.method_table(read),
+             tables.summary_table(read, manifests))  # fmt: skip
+    assert all("rrr" not in set(table["method"]) for table in found)
+    assert "| RRR |" not in tables.table_markdown(read, manifests)
 
 
 def test_missing_runs_name_the_stage_that_makes_them(tmp_path, grid):
@@ -176,7 +176,7 @@ def test_an_undefined_metric_is_left_out_counted_and_said(tmp_path, runs):
     read = results.load_runs(root=tmp_path)
     row = pick(results.method_table(read), "rrr", "iou", "test_decoy", "grad_cam")
     assert (row["seeds"], row["nan_share"]) == (4, pytest.approx(0.2))
-    cells = results.readable(read, manifests, explainer="grad_cam").set_index("Method")
+    cells = tables.readable(read, manifests, explainer="grad_cam").set_index("Method")
     assert cells.loc["RRR", "IoU ↑"].endswith("(20.0% NaN)")
     assert "NaN" not in cells.loc["RRR", "Wrong reason ↓"]
     assert set(cells["NaN"]) == {"0.0%"}, "the usual share of a row has a column of its own"
@@ -185,21 +185,21 @@ def test_an_undefined_metric_is_left_out_counted_and_said(tmp_path, runs):
 def test_dead_cams_are_said_once_a_row(tmp_path, runs):
     rows = (runs["method"] == "rrr") & (runs["explainer"] == "grad_cam")
     runs.loc[rows & (runs["metric"] != "dead_cam"), "nan_share"] = 0.25
-    cells = results.readable(runs, write_grid(tmp_path, runs), explainer="grad_cam")
+    cells = tables.readable(runs, write_grid(tmp_path, runs), explainer="grad_cam")
     row = cells.set_index("Method").loc["RRR"]
     assert row["NaN"] == "25.0%" and not row.drop("NaN").str.contains("NaN").any()
 
 
 def test_one_seed_has_a_mean_and_no_interval(tmp_path):
     runs = make_runs(seeds=1)
-    cells = results.readable(runs, write_grid(tmp_path, runs))
+    cells = tables.readable(runs, write_grid(tmp_path, runs))
     assert "±" not in cells["Accuracy, clean ↑"].iloc[0]
 
 
 @pytest.mark.parametrize("data", ["original", "stand-in"])
 def test_table_md_says_what_it_is_of(tmp_path, data):
     runs = make_runs(data=data)
-    text = results.table_markdown(runs, write_grid(tmp_path, runs))
+    text = tables.table_markdown(runs, write_grid(tmp_path, runs))
     head = text.splitlines()[0]
     assert head == f"# Decoy Fashion-MNIST, {data} data, profile laptop"
     positions = [text.index(f"| {label(method)} |") for method in TRUTHS]
@@ -210,7 +210,7 @@ def test_table_md_says_what_it_is_of(tmp_path, data):
 
 def test_the_summary_has_one_row_a_task_and_method(tmp_path):
     runs = make_runs(tasks=("decoy_fashion_mnist", "decoy_coco"))
-    table = results.summary_table(runs, write_grid(tmp_path, runs))
+    table = tables.summary_table(runs, write_grid(tmp_path, runs))
     assert table[["task", "method"]].drop_duplicates().shape[0] == 2 * len(TRUTHS) == len(table)
     row = table.query("task == 'decoy_coco' and method == 'xbl_d'").iloc[0]
     assert row["weight"] == 3.0

@@ -1,12 +1,10 @@
-"""What a run was made with, and what its files hash to, for its manifest."""
+"""What a run was made with, for its manifest."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 PACKAGES = ("torch", "captum", "numpy", "scipy", "pandas", "scikit-image", "papermill", "dvc",
@@ -22,12 +20,6 @@ def environment() -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
     }
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _version(package: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import itertools
 import os
 import re
@@ -120,6 +121,12 @@ def only_writer(path: str | Path, *, wait: float = 5.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_name(text: str) -> str:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from xblcore import config, project, results
 from xblcore.expected import Block, Method, Number, Task
-from xblcore.results import CLEAN, DECOY, EXPLAINER
+from xblcore.results import BOUNDS, CLEAN, DECOY, EXPLAINER
 from xblcore.tolerance import FALSE_ALARMS, tolerances
 
 METRICS, SUMMARY = "results/metrics.csv", "results/paper/summary.csv"
@@ -43,7 +43,6 @@ QUANTITIES = {
     "decoy_flip_rate": Quantity("decoy_flip_rate", DECOY, "none", "n_test"),
     "distance_focus": Quantity("distance_focus", DECOY, EXPLAINER, "explained_images"),
 }
-ENDS = ("erm", "oracle")  # their recovery is 0 and 1 by definition
 
 
 def own(*, root: Path | None = None) -> Block:
@@ -100,7 +99,7 @@ def _numbers(
             found[task, name] = {
                 method: by_method[method].tolist()
                 for method in settings.methods
-                if method in by_method and not (name == "recovery" and method in ENDS)
+                if method in by_method and not (name == "recovery" and method in BOUNDS)
             }
     count = sum(len(values) for values in found.values())
     numbers: dict[tuple[str, str], dict[str, Number]] = {

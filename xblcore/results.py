@@ -1,4 +1,4 @@
-"""From the runs of the grid in ``params.yaml`` to the tables, without torch.
+"""The runs of the grid in ``params.yaml``, read and gathered over seeds, without torch.
 
 Only what the grid names is read, never what happens to lie in the folder: a method taken out of the
 grid leaves no trace, and one that is missing is an error that names the stage to run.
@@ -7,40 +7,20 @@ grid leaves no trace, and one that is missing is an error that names the stage t
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median, mode
 from typing import Any
 
 import pandas as pd
 
 from xblcore import config, project, stats
-from xblcore.manifest import sha256_of
-from xblcore.plots.style import label
 
 STRICT = ["task", "data", "method", "seed", "split", "explainer", "metric", "value"]
 EXPLAINER = "grad_cam"  # of the headline numbers: the paper's own, and one that XBL-D is not taught
 CLEAN, DECOY = "test_clean", "test_decoy"
+BOUNDS = ("erm", "oracle")  # floor and ceiling: their recovery is 0 and 1 by definition
 
 Manifests = dict[tuple[str, str], dict[str, Any]]
-
-# Columns of the readable tables: metric, split and heading; the arrow points to the better side.
-BEHAVIOUR = {
-    "Accuracy, clean ↑": ("accuracy", CLEAN),
-    "Accuracy, decoy ↑": ("accuracy", DECOY),
-    "Recovery ↑": ("recovery", CLEAN),
-    "Decoy flip rate ↓": ("decoy_flip_rate", DECOY),
-}
-EXPLANATION = {
-    "Distance focus ↑": ("distance_focus", DECOY),
-    "Attribution distance ↓": ("attribution_distance", DECOY),
-    "Energy pointing game ↑": ("energy_pointing_game", DECOY),
-    "IoU ↑": ("iou", DECOY),
-    "Wrong reason ↓": ("wrong_reason", DECOY),
-    "Dead CAM ↓": ("dead_cam", DECOY),
-}
-DEAD = "Dead CAM ↓"  # never NaN
 
 
 def folder(task: str, method: str, *, root: Path | None = None) -> Path:
@@ -111,7 +91,7 @@ def load_runs(tasks: Sequence[str] | None = None, *, root: Path | None = None) -
         path = folder(task, method, root=root) / "runs.csv"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; run: dvc repro train@{task}-{method}")
-        expected, found = manifest.get("files", {}).get(path.name), sha256_of(path)
+        expected, found = manifest.get("files", {}).get(path.name), project.sha256_of(path)
         if found != expected:
             raise ValueError(
                 f"sha256 of {path} must be {expected}, as in its manifest, got {found}: it was "
@@ -121,6 +101,20 @@ def load_runs(tasks: Sequence[str] | None = None, *, root: Path | None = None) -
         empty = {"value": [""], "nan_share": [""]}  # else "none", an explainer, would be NaN too
         tables.append(pd.read_csv(path, keep_default_na=False, na_values=empty))
     return pd.concat(tables, ignore_index=True)
+
+
+def select(runs: pd.DataFrame, metric: str, *, split: str, explainer: str = "none") -> pd.DataFrame:
+    """Rows of one metric on one split by one explainer.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found = runs[
+        (runs["metric"] == metric) & (runs["split"] == split) & (runs["explainer"] == explainer)
+    ]
+    if found.empty:
+        raise ValueError(f"runs must have rows of {metric} on {split} by {explainer}, got none")
+    return found
 
 
 def metrics_table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -149,7 +143,7 @@ def recoveries(runs: pd.DataFrame) -> pd.DataFrame:
     tables = []
     for _, rows in chosen.groupby("task", sort=False):
         wide = rows.pivot(index="seed", columns="method", values="value")
-        if {"erm", "oracle"} <= set(wide):
+        if {*BOUNDS} <= set(wide):
             for method, own in rows.groupby("method", sort=False):
                 share = stats.recovery(wide[method], wide["erm"], wide["oracle"])
                 by_seed = pd.Series(share, wide.index)
@@ -180,106 +174,7 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[position.argsort(kind="stable")].reset_index(drop=True)
 
 
-def readable(
-    runs: pd.DataFrame, manifests: Manifests, *, explainer: str | None = None
-) -> pd.DataFrame:
-    """One row a method, ready to print: ``mean ± half the 95% interval``.
-
-    Args:
-        runs: of one task.
-        manifests: from :func:`load_manifests`.
-        explainer: None: behaviour, chosen weight and cost; else the explanation metrics by it, with
-            the share of images on which they are undefined.
-    """
-    own = method_table(runs[runs["explainer"] == (explainer or "none")])
-    means = own.set_index(["method", "split", "metric"]).to_dict("index")
-    columns = BEHAVIOUR if explainer is None else EXPLANATION
-    rows = []
-    for chosen in _chosen(runs):
-        key = (chosen["task"], method := chosen["method"])
-        found = {name: means.get((method, *rest[::-1])) for name, rest in columns.items()}
-        shares = [cell["nan_share"] for name, cell in found.items() if cell and name != DEAD]
-        usual = mode(shares) if explainer else 0.0
-        cells = {name: _cell(cell, usual, name) if cell else "–" for name, cell in found.items()}
-        if explainer is None:
-            seconds = f"{seconds_a_run(manifests[key]):.1f}"
-            cells = {"Weight": f"{chosen['weight']:g}", **cells, "Seconds a run": seconds}
-        else:
-            cells["NaN"] = f"{usual:.1%}"
-        rows.append({"Method": label(method), **cells})
-    return pd.DataFrame(rows)
-
-
-def _chosen(runs: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Task, data, method and chosen weight of each task x method, in the grid's order."""
-    columns = ["task", "data", "method", "weight"]
-    return runs.loc[runs["chosen"], columns].drop_duplicates().to_dict("records")
-
-
-def _cell(cell: Mapping[Any, Any], usual: float, name: str) -> str:
-    """Mean and interval; the share of NaN where it is not the usual one of the row."""
-    if math.isnan(cell["mean"]):
-        return "undefined"
-    half = (cell["ci_high"] - cell["ci_low"]) / 2
-    text = f"{cell['mean']:.3f}" + ("" if math.isnan(half) else f" ± {half:.3f}")
-    differs = name != DEAD and abs(cell["nan_share"] - usual) >= 0.0005
-    return text + (f" ({cell['nan_share']:.1%} NaN)" if differs else "")
-
-
-def seconds_a_run(manifest: Mapping[str, Any]) -> float:
-    """Median wall time of the runs of a manifest."""
-    return float(median(manifest["seconds"].values()))
-
-
 def markdown(table: pd.DataFrame) -> str:
     """A table of strings as Markdown."""
     lines = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
-
-
-def table_markdown(runs: pd.DataFrame, manifests: Manifests) -> str:
-    """What ``results/<task>/table.md`` holds: behaviour and cost, then explanations by explainer.
-
-    Args:
-        runs: of one task.
-        manifests: from :func:`load_manifests`.
-    """
-    task, data = str(runs["task"].iloc[0]), str(runs["data"].iloc[0])
-    manifest = next(value for key, value in manifests.items() if key[0] == task)
-    seeds = runs.loc[runs["chosen"], "seed"].nunique()
-    parts = [
-        f"# {label(task)}, {data} data, profile {manifest['config']['profile']}\n",
-        f"Mean over {seeds} seeds ± half of the 95% interval (Student's t). Arrows point to the "
-        "better side. NaN: share of images (for recovery, of seeds) on which a metric is "
-        "undefined; in a cell, where it is not that of its row. "
-        f"Device: {manifest['device']}, {manifest['processor']}.\n",
-        markdown(readable(runs, manifests)),
-    ]
-    explainers = dict.fromkeys(runs.loc[runs["metric"] == "distance_focus", "explainer"])
-    for name in explainers:
-        parts += [
-            f"## Explanations by {label(name)}, on {label(DECOY)}\n",
-            markdown(readable(runs, manifests, explainer=name)),
-        ]
-    return "\n".join(parts)
-
-
-def summary_table(runs: pd.DataFrame, manifests: Manifests) -> pd.DataFrame:
-    """What ``results/paper/summary.csv`` holds: one row a task x method, means over seeds.
-
-    ``distance_focus`` is by :data:`EXPLAINER`; ``seconds_a_run`` is wall time.
-    """
-    own = method_table(runs[runs["explainer"].isin(["none", EXPLAINER])])
-    means = own.set_index(["task", "method", "explainer", "split", "metric"])["mean"]
-    columns = {
-        "accuracy_clean": ("none", CLEAN, "accuracy"),
-        "recovery": ("none", CLEAN, "recovery"),
-        "decoy_flip_rate": ("none", DECOY, "decoy_flip_rate"),
-        "distance_focus": (EXPLAINER, DECOY, "distance_focus"),
-    }
-    rows = []
-    for row in _chosen(runs):
-        key = (row["task"], row["method"])
-        row |= {name: means.get((*key, *rest), math.nan) for name, rest in columns.items()}
-        rows.append(row | {"seconds_a_run": seconds_a_run(manifests[key])})
-    return pd.DataFrame(rows)

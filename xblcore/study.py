@@ -32,7 +32,7 @@ from xblcore.checkpoints import Run
 from xblcore.config import TaskConfig
 from xblcore.evaluate import Marked, attributions, behaviour, explanations
 from xblcore.explainers import CAMS, HELD_OUT
-from xblcore.manifest import environment, sha256_of
+from xblcore.manifest import environment
 from xblcore.methods import Method
 from xblcore.prepare import TaskData, device_of, load_data
 from xblcore.train import EpochLog, TrainConfig, fit
@@ -238,7 +238,7 @@ def save(result: MethodRuns, folder: Path, *, root: Path | None = None) -> None:
         "weight": result.weight,
         "device": str(device_of(result.settings)),
         "seconds": {f"{run.weight:g}/{run.seed}": round(run.seconds, 2) for run in result.ordered},
-        "files": {name: sha256_of(folder / name) for name in ("weights.pt", *tables)},
+        "files": {name: project.sha256_of(folder / name) for name in ("weights.pt", *tables)},
         **environment(),
     }
     with project.write_atomic(folder / "manifest.json") as path:

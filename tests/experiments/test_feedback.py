@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 
 from xblcore.experiments import feedback
-from xblcore.experiments.feedback import KINDS, Marked
+from xblcore.experiments.feedback import KINDS, Marks
 
 SIDE, MARGIN = 14, 1  # of the images here, and how sloppy a hand is on them
 RANDOM = ("incomplete", "jittered", "random")
@@ -182,7 +182,7 @@ def test_what_cannot_be_marked(kind, object_mask, decoy_mask, message):
 
 
 def some(count, seed=0, total=40):
-    marked = Marked(mask(*ELL, count=total), mask(CORNER, count=total))
+    marked = Marks(mask(*ELL, count=total), mask(CORNER, count=total))
     return feedback.only_some(marked, count, rng(seed))
 
 

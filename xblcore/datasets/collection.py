@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from xblcore.datasets.download import sha256_of
 from xblcore.datasets.settings import DataConfig
-from xblcore.project import write_atomic
+from xblcore.project import sha256_of, write_atomic
 
 Manifest = dict[str, Any]  # what json.loads gives; its keys are set by write_manifest()
 

@@ -6,7 +6,6 @@ altered download is never taken for the file; the next try goes on where it stop
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
@@ -17,6 +16,8 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError
+
+from xblcore.project import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +30,6 @@ CHUNK = 1 << 13
 
 class DownloadError(OSError):
     """No mirror served the file; the message says what each one did."""
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_sha256(expected: str) -> Callable[[Path], None]:

@@ -20,9 +20,8 @@ from xblcore.datasets.download import (
     check_sha256,
     download,
     reachable,
-    sha256_of,
 )
-from xblcore.project import write_atomic
+from xblcore.project import sha256_of, write_atomic
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from xblcore.datasets.download import sha256_of
 from xblcore.datasets.drawing import VIEWS, Drawn
+from xblcore.project import sha256_of
 
 Manifest = dict[str, Any]  # what json.loads gives; its keys are set by write()
 

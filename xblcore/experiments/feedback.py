@@ -23,14 +23,14 @@ KINDS = ("correct", "incomplete", "dilated", "jittered", "boxes", "random", "adv
 SLOPPINESS = 1 / 14
 
 
-class Marked(NamedTuple):
+class Marks(NamedTuple):
     """Two masks, bool ``(N, H, W)``: what is right to look at, and what is wrong."""
 
     object_mask: Mask
     decoy_mask: Mask
 
 
-def mark(kind: str, object_mask: Mask, decoy_mask: Mask, generator: np.random.Generator) -> Marked:
+def mark(kind: str, object_mask: Mask, decoy_mask: Mask, generator: np.random.Generator) -> Marks:
     """What a person marks who should mark these masks.
 
     ``correct``: these. ``incomplete``: half of each, on one side of its centre. ``dilated``: wider
@@ -66,12 +66,12 @@ def mark(kind: str, object_mask: Mask, decoy_mask: Mask, generator: np.random.Ge
             )
     if kind == "adversarial":
         marked = object_mask.any((1, 2), keepdims=True)
-        return Marked(marked & ~object_mask, object_mask.copy())
+        return Marks(marked & ~object_mask, object_mask.copy())
     change = _CHANGES[kind]
-    return Marked(change(object_mask, generator), change(decoy_mask, generator))
+    return Marks(change(object_mask, generator), change(decoy_mask, generator))
 
 
-def only_some(marked: Marked, count: int, generator: np.random.Generator) -> Marked:
+def only_some(marked: Marks, count: int, generator: np.random.Generator) -> Marks:
     """The masks of ``count`` images drawn at random; those of the others are empty.
 
     A larger count from the same generator state includes the images of a smaller one.
@@ -84,7 +84,7 @@ def only_some(marked: Marked, count: int, generator: np.random.Generator) -> Mar
         raise ValueError(f"annotated must be in [1, {total}], the training images, got {count}")
     kept = np.zeros((total, 1, 1), bool)
     kept[generator.permutation(total)[:count]] = True
-    return Marked(marked.object_mask & kept, marked.decoy_mask & kept)
+    return Marks(marked.object_mask & kept, marked.decoy_mask & kept)
 
 
 def _same(mask: Mask, _generator: np.random.Generator) -> Mask:

@@ -12,8 +12,8 @@ import pandas as pd
 
 from xblcore.experiments import measures, weighing
 from xblcore.plots.carry_over import METRIC, MIN_GAP, READS, SPLIT, TRAINED_ON, TRUTH
-from xblcore.plots.results import select
 from xblcore.plots.style import label
+from xblcore.results import select
 from xblcore.stats import Floats
 
 COMBINATION = ["layer", "cam", "score"]  # what a CAM in training is computed with

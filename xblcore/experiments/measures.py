@@ -16,10 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xblcore import project, stats
-from xblcore.plots.results import select
-from xblcore.results import CLEAN, DECOY
+from xblcore.results import BOUNDS, CLEAN, DECOY, select
 
-BOUNDS = ("erm", "oracle")  # floor and ceiling: they have no explanation loss and no marks
 EXPLAINER = "hires_cam"  # of the distance focus beside what a run does
 
 # What changes the data or the number of epochs, for ERM and the oracle as for the methods.

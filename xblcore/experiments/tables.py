@@ -10,10 +10,8 @@ import numpy as np
 import pandas as pd
 
 from xblcore.experiments import measures
-from xblcore.experiments.measures import BOUNDS
-from xblcore.plots.results import select
 from xblcore.plots.style import label
-from xblcore.results import DECOY
+from xblcore.results import BOUNDS, DECOY, select
 
 HEADS = {"annotated": "{:g} marked", "switch_on": "after {:g} epochs"}
 SECOND = "second_decoy_flip_rate"

@@ -13,9 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from xblcore import selection
 from xblcore.experiments import measures
-from xblcore.plots.results import select
 from xblcore.plots.style import label
-from xblcore.results import CLEAN
+from xblcore.results import CLEAN, select
 
 CEILING = "oracle"  # sees images that the methods do not have, and cannot be on their front
 COSTS = ["time_ratio", "memory_ratio"]  # of one training step, ERM's is 1

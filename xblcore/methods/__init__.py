@@ -65,8 +65,8 @@ def get(name: str) -> Method:
     Raises:
         ValueError: there is none; the message lists those there are.
 
-    >>> get("rrr").label
-    'RRR'
+    >>> get("rrr").source
+    'Ross, Hughes and Doshi-Velez 2017'
     """
     if name not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")

@@ -98,7 +98,6 @@ class Method:
 
     Attributes:
         name: key in :data:`xblcore.methods.METHODS` and in every table.
-        label: name in figures.
         summary: one line on what it does and when to use it.
         source: citation.
         penalty: explanation loss of a batch, a scalar; None: classification loss alone.
@@ -113,7 +112,6 @@ class Method:
     """
 
     name: str
-    label: str
     summary: str
     source: str
     penalty: Penalty | None = None

@@ -16,7 +16,6 @@ def penalty(step: Step) -> Tensor:
 
 METHOD = Method(
     name="cdep",
-    label="CDEP",
     summary="The decoy's part of the logits against the rest, by contextual decomposition; when "
     "the network is built of layers that have a rule, and no gradient is to be trusted.",
     source="Rieger et al. 2020",

@@ -33,7 +33,6 @@ def counterexamples(batch: Batch, generator: torch.Generator) -> Batch:
 
 METHOD = Method(
     name="ce_augment",
-    label="CE (augmented)",
     summary="Cross-entropy on the images and on copies with noise for a decoy; when nothing but "
     "the data may be changed.",
     source="Teso and Kersting 2019",

@@ -18,7 +18,6 @@ def penalty(step: Step) -> Tensor:
 
 METHOD = Method(
     name="energy",
-    label="Energy",
     summary="The share of the attribution that misses the object; when objects are marked "
     "roughly, by a box say, for inside it the map is left free.",
     source="Rao et al. 2023",

@@ -6,7 +6,6 @@ from xblcore.methods.base import Method
 
 METHOD = Method(
     name="erm",
-    label="ERM",
     summary="Cross-entropy alone, on images with the decoy: the floor.",
     source="Vapnik 1998, Statistical Learning Theory",
 )

@@ -15,7 +15,6 @@ def penalty(step: Step) -> Tensor:
 
 METHOD = Method(
     name="hint",
-    label="HINT",
     summary="The Grad-CAM should be the object mask, by squared error; when what is right is "
     "marked and the network ends in global average pooling.",
     source="Selvaraju et al. 2019, in the form of Friedrich et al. 2023",

@@ -18,7 +18,6 @@ def penalty(step: Step) -> Tensor:
 
 METHOD = Method(
     name="l1",
-    label="L1",
     summary="The map should be the object mask, by absolute error; when the mask is exact and "
     "all of the object matters.",
     source="Rao et al. 2023, after Gao et al. 2022",

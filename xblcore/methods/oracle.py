@@ -6,7 +6,6 @@ from xblcore.methods.base import Method
 
 METHOD = Method(
     name="oracle",
-    label="Oracle",
     summary="Cross-entropy alone, on the same images without the decoy: the ceiling.",
     source="the usual upper bound, e.g. Ross et al. 2017",
     train_split="train_clean",

@@ -18,7 +18,6 @@ def penalty(step: Step) -> Tensor:
 
 METHOD = Method(
     name="ppce",
-    label="PPCE",
     summary="Asks for attribution all over the object and forbids none elsewhere; as a "
     "control of what the penalty off the object adds.",
     source="Rao et al. 2023, after Shen et al. 2021",

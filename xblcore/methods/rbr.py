@@ -34,7 +34,6 @@ def influence_gradient(step: Step) -> Tensor:
 
 METHOD = Method(
     name="rbr",
-    label="RBR",
     summary="RRR on the pixels that also move the weights; when RRR spoils what the network needs, "
     "and its cost, the highest of all, is no matter.",
     source="Shao et al. 2021, in the form of Friedrich et al. 2023",

@@ -15,7 +15,6 @@ def penalty(step: Step) -> Tensor:
 
 METHOD = Method(
     name="rrr",
-    label="RRR",
     summary="Input gradients on the decoy's pixels; when the wrong region is marked to the "
     "pixel and twice the training time is no matter.",
     source="Ross, Hughes and Doshi-Velez 2017",

@@ -15,7 +15,6 @@ def penalty(step: Step) -> Tensor:
 
 METHOD = Method(
     name="rrr_g",
-    label="RRR-G",
     summary="Overlap of the Grad-CAM with the decoy; the overlap counterpart of XBL-D.",
     source="Schramowski et al. 2020",
     penalty=penalty,

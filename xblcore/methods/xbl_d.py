@@ -15,7 +15,6 @@ def penalty(step: Step) -> Tensor:
 
 METHOD = Method(
     name="xbl_d",
-    label="XBL-D",
     summary="Distance-weighted HiResCAM of a random projection of the logits, as mass; "
     "the first choice wherever objects are outlined.",
     source="this compendium, after Hagos et al. 2023",

@@ -16,7 +16,6 @@ def penalty(step: Step) -> Tensor:
 
 METHOD = Method(
     name="xbl_d_gated",
-    label="XBL-D (gated)",
     summary="XBL-D with the distance counted inside the decoy alone, as the paper's wording can "
     "be read; to see what distance is worth where it is gated by overlap.",
     source="Hagos et al. 2023, arXiv 2309.05548",

@@ -15,7 +15,6 @@ def penalty(step: Step) -> Tensor:
 
 METHOD = Method(
     name="xbl_d_grad_cam",
-    label="XBL-D (Grad-CAM)",
     summary="Distance-weighted Grad-CAM of the true class's logit, as share; the plain "
     "differentiable reading of the paper, for heads with global average pooling.",
     source="Hagos et al. 2023, arXiv 2309.05548",

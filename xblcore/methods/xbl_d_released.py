@@ -18,7 +18,6 @@ def penalty(step: Step) -> Tensor:
 
 METHOD = Method(
     name="xbl_d_released",
-    label="XBL-D (released)",
     summary="The arithmetic of the released scripts; its penalty has no gradient.",
     source="Hagos et al. 2023, released code",
     penalty=penalty,

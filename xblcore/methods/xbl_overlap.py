@@ -15,7 +15,6 @@ def penalty(step: Step) -> Tensor:
 
 METHOD = Method(
     name="xbl_overlap",
-    label="XBL-overlap",
     summary="XBL-D with overlap with the decoy in place of distance, all else equal: "
     "the control that isolates what distance adds.",
     source="this compendium, a control",

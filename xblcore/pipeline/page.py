@@ -18,7 +18,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from xblcore import config, project, results
+from xblcore import config, project, results, tables
 from xblcore.claims import FOCUS
 from xblcore.pipeline.page_parts import (
     FIGURES,
@@ -78,7 +78,7 @@ def collect(*, root: Path | None = None) -> Context:
         claims=json.loads(_existing(root, "results/paper/claims.json", "paper").read_text("utf-8")),
         tasks=tasks,
         overview=[_paper_figure(entry, runs, root) for entry in (SUMMARY, POOLED)[: len(tasks)]],
-        summary=_summary(results.summary_table(runs, manifests)),
+        summary=_summary(tables.summary_table(runs, manifests)),
         run_times=_run_times(manifests),
         environment=_environment(manifests.values()),
     )
@@ -105,7 +105,7 @@ def _task(runs: pd.DataFrame, manifests: results.Manifests, root: Path) -> Task:
         _table(
             f"{task}-table-{i}",
             heading,
-            results.readable(runs, manifests, explainer=explainer),
+            tables.readable(runs, manifests, explainer=explainer),
             caption="Mean over seeds ± half of the 95% interval; arrows point to the better side.",
             notebook=TASK_NOTEBOOK,
             file=f"results/{task}/table.csv",

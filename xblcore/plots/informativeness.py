@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from xblcore.plots import style
-from xblcore.plots.results import select
+from xblcore.results import select
 
 KINDS = {"distance": style.BLUE, "overlap": style.VERMILLION, "behaviour": "#444444"}
 MARKERS = ("o", "s", "^", "D", "v", "P")  # of the explainers

@@ -10,20 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from xblcore.plots import style
-
-
-def select(runs: pd.DataFrame, metric: str, *, split: str, explainer: str = "none") -> pd.DataFrame:
-    """Rows of one metric on one split by one explainer.
-
-    Raises:
-        ValueError: there are none.
-    """
-    found = runs[
-        (runs["metric"] == metric) & (runs["split"] == split) & (runs["explainer"] == explainer)
-    ]
-    if found.empty:
-        raise ValueError(f"runs must have rows of {metric} on {split} by {explainer}, got none")
-    return found
+from xblcore.results import select
 
 
 def by_method(

@@ -129,9 +129,7 @@ def own_method(name: str, penalty: Penalty, *, weight: float) -> Method:
     >>> own_method("mine", lambda step: step.logits.sum(), weight=2).default_weight
     2
     """
-    return Method(
-        name=name, label=name, summary="", source="", penalty=penalty, default_weight=weight
-    )
+    return Method(name=name, summary="", source="", penalty=penalty, default_weight=weight)
 
 
 def scores(model: torch.nn.Module, data: Data) -> Scores:

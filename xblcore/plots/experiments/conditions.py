@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from xblcore.plots import style
 from xblcore.plots.experiments import rows
 from xblcore.plots.experiments.rows import Look
+from xblcore.results import BOUNDS
 
 COLUMNS = 4
 
@@ -162,7 +163,7 @@ def two_decoys(fig: Figure, table: pd.DataFrame, *, profile: str) -> Figure:
     for ax, (marked, title) in zip(
         axes, {"all": "both marked", "first": "only the first marked"}.items(), strict=True
     ):
-        own = shown[(shown["marked"] == marked) | shown["method"].isin(rows.BOUNDS)]
+        own = shown[(shown["marked"] == marked) | shown["method"].isin(BOUNDS)]
         rows.series(ax, own, names, "metric", conditions)
         for y, name in enumerate(names):
             if name not in set(own["method"]):

@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from xblcore.plots import style
+from xblcore.results import BOUNDS
 
 WIDTH = 10.0  # inches, of every figure
-BOUNDS = ("erm", "oracle")
 RECOVERY = "recovery: 0 as ERM, 1 as the oracle"
 VIEW = (-1.0, 2.0)  # of a recovery; where there is little to recover it may be anything
 LINE = "#555555"

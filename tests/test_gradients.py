@@ -30,7 +30,7 @@ def test_norms_by_hand():
     """The penalty ``sum of w^2 / 2`` of one layer has the gradient ``w``."""
     model = toys.small_net()
     last = model.head[4].weight
-    method = Method("mine", "", "", "", penalty=lambda _step: last.square().sum() / 2)
+    method = Method("mine", "", "", penalty=lambda _step: last.square().sum() / 2)
     measured = gradients.norms_by_layer(model, toys.shortcut(32, seed=0), method, weight=3.0)
     for name, (_, explanation) in measured.items():
         expected = 3 * last.norm().item() if name == "head.4.weight" else 0

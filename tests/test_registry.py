@@ -48,7 +48,7 @@ def test_an_unknown_method():
 def test_a_method_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         METHODS["erm"].ce_weight = 2.0
-    assert Method("mine", "Mine", "A new one.", "me").penalty is None
+    assert Method("mine", "A new one.", "me").penalty is None
 
 
 def test_each_method_of_params_has_its_default_weights_among_the_candidates():

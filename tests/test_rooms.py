@@ -51,15 +51,16 @@ ROOMS: dict[str, set[str] | None] = {
     "metrics": set(),
     "models": set(),
     "pipeline": ANY,
-    "plots": {"project"},  # to write a figure whole or not at all
+    "plots": {"project", "results"},
     "prepare": {"config", "datasets", "distance", "evaluate", "methods", "models", "train"},
     "project": set(),
     "released": set(),
     "reported": {"config", "expected", "project", "results", "tolerance"},
     "resampling": set(),
-    "results": {"config", "manifest", "plots", "project", "stats"},
+    "results": {"config", "project", "stats"},
     "selection": set(),
     "stats": {"resampling"},
+    "tables": {"plots", "results"},
     "study": ANY,
     "tolerance": set(),
     "trained": ANY,
@@ -71,8 +72,8 @@ ROOMS: dict[str, set[str] | None] = {
 }
 WITHOUT_TORCH = (
     "claims", "config", "datasets", "decoys", "distance", "expected", "imports", "informativeness",
-    "inventory", "plots", "reported", "resampling", "results", "selection", "stats", "tolerance",
-    "verify",
+    "inventory", "plots", "reported", "resampling", "results", "selection", "stats", "tables",
+    "tolerance", "verify",
 )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def weighted_by(ramp_epochs: float) -> list[float]:
     model, seen = toys.small_net(), []
     model.alone = nn.Parameter(torch.zeros(()))
     model.alone.register_hook(lambda gradient: seen.append(gradient.item()))
-    method = Method("alone", "", "", "", penalty=lambda _step: model.alone * 1)
+    method = Method("alone", "", "", penalty=lambda _step: model.alone * 1)
     config = dataclasses.replace(CONFIG, epochs=3, ramp_epochs=ramp_epochs)
     fit(model, toys.shortcut(32, seed=0), method, config)
     return seen
@@ -124,7 +124,7 @@ def test_every_image_is_seen_once_an_epoch_in_an_order_of_the_seed():
 def test_every_image_meets_its_own_label_and_annotations_in_the_shuffled_batch():
     """The released scripts look them up by the position in it."""
     data, steps = toys.shortcut(40, seed=0), []
-    method = Method("spy", "", "", "", penalty=lambda step: steps.append(step) or step.logits.sum())
+    method = Method("spy", "", "", penalty=lambda step: steps.append(step) or step.logits.sum())
     fit(toys.small_net(), data, method, CONFIG)
     assert len(steps) == 6
     for step in steps:
@@ -148,7 +148,7 @@ def test_one_forward_pass_a_step(name):
 def test_the_log_holds_means_over_the_images():
     """Of all 40 images, although the last step has 8; the weights hardly move."""
     data, model, told = toys.shortcut(40, seed=0), toys.small_net(), []
-    half = Method("half", "", "", "", penalty=lambda step: step.logits.sum() * 0 + 0.5)
+    half = Method("half", "", "", penalty=lambda step: step.logits.sum() * 0 + 0.5)
     config = dataclasses.replace(CONFIG, learning_rate=1e-12)
     logs = fit(model, data, half, config, on_epoch=told.append)
     logits = model(data.images)

@@ -126,7 +126,7 @@ class Method:
     def weight_for(self, task: str) -> float:
         """Default weight for a task; the method's own where it has none for the task.
 
-        >>> Method("mine", "Mine", "", "", default_weight=3.0, weights={"hard": 10.0}).weight_for(
+        >>> Method("mine", "", "", default_weight=3.0, weights={"hard": 10.0}).weight_for(
         ...     "hard")
         10.0
         """

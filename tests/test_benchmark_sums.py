@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -128,3 +129,17 @@ def test_processes_that_nobody_started_are_refused(bare) -> None:
     alone = [process(bare, n, None, "dvc repro", 0, 1) for n in (1, 2)]
     with pytest.raises(ValueError, match="^processes must have one that started all others, got 2"):
         bare("_watched").add_up(alone, jobs=1)
+
+
+def test_the_readme_has_the_goals_as_they_were_last_measured(bare) -> None:
+    goals = bare("goals")
+    text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    assert goals.table() in text, "renew it with: python benchmarks/goals.py"
+
+
+def test_a_goal_that_could_not_be_measured_has_no_number(bare, tmp_path: Path) -> None:
+    goal = {"text": "fast", "value": None, "bound": 5, "at_least": True, "verdict": "not measured"}
+    (tmp_path / "one.json").write_text(json.dumps({"goals": [goal]}))
+    assert bare("goals").table(tmp_path).splitlines()[2:] == [
+        "| one | fast | – | ≥ 5 | not measured |"
+    ]

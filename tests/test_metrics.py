@@ -197,13 +197,21 @@ def test_pointing_game_counts_ties_by_the_share_that_hits() -> None:
 
 @pytest.mark.parametrize(
     ("tolerance", "hits"),
-    [(0, "0000"), (0.99, "0000"), (1, "1000"), (1.42, "1100"), (2, "1110"), (1e9, "1111")],
+    [
+        (0, "00000"),
+        (0.99, "00000"),
+        (1, "10000"),
+        (1.42, "11000"),
+        (2, "11100"),
+        (2.83, "11110"),
+        (1e9, "11111"),
+    ],  # fmt: skip
 )
 def test_pointing_game_tolerance_is_a_euclidean_distance(tolerance: float, hits: str) -> None:
-    object_mask = torch.zeros(4, 3, 7, dtype=torch.bool)
+    object_mask = torch.zeros(5, 3, 7, dtype=torch.bool)
     object_mask[:, 0, 0] = True
-    cam = torch.zeros(4, 3, 7)
-    cam[0, 0, 1] = cam[1, 1, 1] = cam[2, 0, 2] = cam[3, 2, 6] = 1
+    cam = torch.zeros(5, 3, 7)
+    cam[0, 0, 1] = cam[1, 1, 1] = cam[2, 0, 2] = cam[3, 2, 2] = cam[4, 2, 6] = 1
     found = metrics.pointing_game(cam, object_mask, tolerance=tolerance)
     assert found.tolist() == [float(hit) for hit in hits]
 

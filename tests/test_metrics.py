@@ -205,7 +205,7 @@ def test_pointing_game_counts_ties_by_the_share_that_hits() -> None:
         (2, "11100"),
         (2.83, "11110"),
         (1e9, "11111"),
-    ],  # fmt: skip
+    ],
 )
 def test_pointing_game_tolerance_is_a_euclidean_distance(tolerance: float, hits: str) -> None:
     object_mask = torch.zeros(5, 3, 7, dtype=torch.bool)
@@ -339,4 +339,3 @@ def test_the_table_names_every_metric_of_the_design() -> None:
     for name, metric in METRICS.items():
         assert name == metric.function.__name__
         assert metric.summary.endswith(".")
-        assert metric.label

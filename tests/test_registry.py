@@ -28,7 +28,8 @@ def test_every_entry_is_complete(name):
 
 
 def test_no_two_methods_look_alike():
-    labels = [style.METHODS[name].label for name in METHODS]
+    assert set(style.METHODS) == set(METHODS), "in plots/methods.yaml"
+    labels = [look.label for look in style.METHODS.values()]
     summaries = [method.summary for method in METHODS.values()]
     assert len(set(labels)) == len(set(summaries)) == len(METHODS)
 

@@ -13,8 +13,6 @@ from scipy import stats as scipy_stats
 from synthetic import TRUTHS, make_runs, write_grid
 
 from xblcore import results, tables
-from xblcore.methods import METHODS
-from xblcore.metrics import METRICS
 from xblcore.plots.style import label
 
 
@@ -218,9 +216,3 @@ def test_the_summary_has_one_row_a_task_and_method(tmp_path):
     assert row["distance_focus"] == pytest.approx(TRUTHS["xbl_d"].focus, abs=0.02)
     assert row["seconds_a_run"] == 13.5  # the median of 12.5 to 16.5 with two seeds three times
     assert not table.isna().any(axis=None)
-
-
-@pytest.mark.parametrize("registry", [METHODS, METRICS], ids=["methods", "metrics"])
-def test_names_in_figures_and_tables_are_those_of_the_registries(registry):
-    """The registries need torch and the tables do not, so that the names stand twice."""
-    assert {name: label(name) for name in registry} == {n: m.label for n, m in registry.items()}

@@ -170,13 +170,12 @@ def decoy_flip_rate(logits: Tensor, swapped_logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Metric:
-    """What a table, a figure and claim C3 need to know of a metric; bounds are [0, 1] for all."""
+    """What a table and claim C3 need to know of a metric; bounds are [0, 1] for all."""
 
     function: Callable[..., Tensor]  # returns (N,)
     needs: tuple[str, ...]  # its positional arguments by name
     higher_is_better: bool
     kind: Literal["overlap", "distance", "behaviour", "health"]  # C3: distance against overlap
-    label: str  # for figures
 
     @property
     def summary(self) -> str:
@@ -186,18 +185,18 @@ class Metric:
 
 _OBJECT, _DECOY, _DISTANCE = ("cam", "object_mask"), ("cam", "decoy_mask"), ("cam", "distance")
 _METRICS = (
-    Metric(activation_precision, _OBJECT, True, "overlap", "Activation precision"),
-    Metric(activation_recall, _OBJECT, True, "overlap", "Activation recall"),
-    Metric(iou, _OBJECT, True, "overlap", "IoU"),
-    Metric(wrong_reason, _DECOY, False, "overlap", "Wrong reason"),
-    Metric(energy_pointing_game, _OBJECT, True, "overlap", "Energy pointing game"),
-    Metric(pointing_game, _OBJECT, True, "overlap", "Pointing game"),
-    Metric(relevance_rank_accuracy, _OBJECT, True, "overlap", "Relevance rank accuracy"),
-    Metric(attribution_distance, _DISTANCE, False, "distance", "Attribution distance"),
-    Metric(distance_focus, _DISTANCE, True, "distance", "Distance focus"),
-    Metric(dead_cam, ("cam",), False, "health", "Dead CAM"),
-    Metric(accuracy, ("logits", "labels"), True, "behaviour", "Accuracy"),
-    Metric(decoy_flip_rate, ("logits", "swapped_logits"), False, "behaviour", "Decoy flip rate"),
+    Metric(activation_precision, _OBJECT, True, "overlap"),
+    Metric(activation_recall, _OBJECT, True, "overlap"),
+    Metric(iou, _OBJECT, True, "overlap"),
+    Metric(wrong_reason, _DECOY, False, "overlap"),
+    Metric(energy_pointing_game, _OBJECT, True, "overlap"),
+    Metric(pointing_game, _OBJECT, True, "overlap"),
+    Metric(relevance_rank_accuracy, _OBJECT, True, "overlap"),
+    Metric(attribution_distance, _DISTANCE, False, "distance"),
+    Metric(distance_focus, _DISTANCE, True, "distance"),
+    Metric(dead_cam, ("cam",), False, "health"),
+    Metric(accuracy, ("logits", "labels"), True, "behaviour"),
+    Metric(decoy_flip_rate, ("logits", "swapped_logits"), False, "behaviour"),
 )
 METRICS: dict[str, Metric] = {metric.function.__name__: metric for metric in _METRICS}
 

@@ -14,6 +14,7 @@ from xblcore import methods, metrics, models, stats
 from xblcore.datasets.fashion_mnist import CLASSES
 from xblcore.evaluate import predict
 from xblcore.methods import Annotations, Method, Penalty
+from xblcore.plots import style
 from xblcore.train import EpochLog, TrainConfig, fit
 from xblcore.workshop.task import (
     Data,
@@ -102,7 +103,7 @@ def train(
         threads(settings.threads),
         tqdm(
             total=config.epochs,
-            desc=chosen.label,
+            desc=style.method(chosen.name).label,
             unit="epoch",
             disable=not progress,
             file=sys.stdout,  # on stderr JupyterLab shows it like an error

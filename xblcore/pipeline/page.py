@@ -18,7 +18,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from xblcore import config, project, results, tables
+from xblcore import config, project, results
 from xblcore.claims import FOCUS
 from xblcore.pipeline.page_parts import (
     FIGURES,
@@ -31,6 +31,7 @@ from xblcore.pipeline.page_parts import (
     Task,
 )
 from xblcore.plots.style import RC, data_of, label, task_label
+from xblcore.tables import readable, summary_table
 
 TASK_NOTEBOOK, PAPER_NOTEBOOK = "notebooks/paper/task.ipynb", "notebooks/paper/paper.ipynb"
 
@@ -78,7 +79,7 @@ def collect(*, root: Path | None = None) -> Context:
         claims=json.loads(_existing(root, "results/paper/claims.json", "paper").read_text("utf-8")),
         tasks=tasks,
         overview=[_paper_figure(entry, runs, root) for entry in (SUMMARY, POOLED)[: len(tasks)]],
-        summary=_summary(tables.summary_table(runs, manifests)),
+        summary=_summary(summary_table(runs, manifests)),
         run_times=_run_times(manifests),
         environment=_environment(manifests.values()),
     )
@@ -105,7 +106,7 @@ def _task(runs: pd.DataFrame, manifests: results.Manifests, root: Path) -> Task:
         _table(
             f"{task}-table-{i}",
             heading,
-            tables.readable(runs, manifests, explainer=explainer),
+            readable(runs, manifests, explainer=explainer),
             caption="Mean over seeds ± half of the 95% interval; arrows point to the better side.",
             notebook=TASK_NOTEBOOK,
             file=f"results/{task}/table.csv",

@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,7 @@ TESTS = {
               ["tests/test_stats.py", "tests/test_resampling.py", "xblcore/stats.py",
                "xblcore/resampling.py"]),
 }  # fmt: skip
+MEMORY = 8 * 2**30  # bytes a process: a mutant that asks for more fails, not the machine
 CAUGHT = {1, 3, 24, 36, 37, 152}  # pytest's failures, and endless loops cut off
 
 
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(TESTS))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args(arguments)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))  # children inherit it
     modules = asked.modules or list(TESTS)
     if unknown := set(modules) - set(TESTS):
         parser.error(f"MODULE must be of {', '.join(TESTS)}, got {', '.join(sorted(unknown))}")

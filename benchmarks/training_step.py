@@ -5,10 +5,12 @@ lie next to each other. Memory is the highest sum of what PyTorch's allocator ho
 images, weights, optimizer and graph. Random images of a task's shape.
 
     python benchmarks/training_step.py [--network small_cnn] [--method rbr] [--rounds 9] [--out F]
+    python benchmarks/training_step.py --operations --method xbl_d     # where the difference goes
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 from collections.abc import Sequence
@@ -35,7 +37,9 @@ CAM_AT_MOST = 1.3  # of every loss of a CAM
 OPTIONS = {
     "--network": {"choices": SHAPES, "action": "append", "help": "default: small_cnn"},
     "--method": {"choices": METHODS, "action": "append", "help": "default: every one"},
+    "--operations": {"action": "store_true", "help": "no table: what a step spends beyond erm's"},
 }
+SHOWN = 12  # operations
 
 
 def peak_mib(shape: Shape, data: TrainingSet, name: str) -> float:
@@ -69,6 +73,24 @@ def measure(run: Bench, network: str, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def operations(network: str, name: str) -> pd.DataFrame:
+    """Milliseconds of a step by operation of PyTorch, ERM's beside the method's, by difference."""
+    shape = SHAPES[network]
+    data = training_set(shape, BATCH * STEPS)
+    spent = {}
+    for one in (FLOOR, name):
+        call = epoch(shape, data, one)
+        call()  # the first is slower, where it fills caches
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            call()
+        found = profiler.key_averages()
+        spent[one] = pd.Series({e.key: e.self_cpu_time_total / 1000 / STEPS for e in found})
+    table = pd.DataFrame(spent).fillna(0)
+    table.loc["all"] = table.sum()
+    table["more"] = table[name] - table[FLOOR]
+    return table.sort_values("more", ascending=False).head(SHOWN + 1).reset_index(names=network)
+
+
 def goals(table: pd.DataFrame) -> list[Goal]:
     """XBL-D next to nothing, and no loss of a CAM much more."""
     found = []
@@ -87,7 +109,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table and the goals, and write them."""
     with bench("training_step", __doc__, arguments, own=OPTIONS) as run:
         names = run.options.method or list(METHODS)
-        tables = [measure(run, network, names) for network in run.options.network or ["small_cnn"]]
+        networks = run.options.network or ["small_cnn"]
+        if run.options.operations:
+            for network, name in itertools.product(networks, names):
+                print(
+                    operations(network, name).to_string(index=False, float_format="{:.2f}".format)
+                )
+            return
+        tables = [measure(run, network, names) for network in networks]
         table = pd.concat(tables, ignore_index=True)
         run.report(table.round(3), goals(table))
 

@@ -148,12 +148,9 @@ def test_a_killed_stage_goes_on_at_the_last_finished_run(root, trained, monkeypa
     assert not list((root / "build").rglob("*.pt")), "the results replace the checkpoints"
     study.save(study.train_method(TASK, "xbl_d", root=root), root / "whole", root=root)
     assert len(trained) == 6, "all three anew"
-    for name in ("runs.csv", "history.csv"):
+    for name in ("runs.csv", "history.csv", "weights.pt"):
         assert (root / "resumed" / name).read_bytes() == (root / "whole" / name).read_bytes()
-    one, other = (torch.load(root / folder / "weights.pt") for folder in ("resumed", "whole"))
-    assert one.keys() == other.keys() == {"0", "1"}
-    for seed, state in one.items():
-        assert all(torch.equal(value, other[seed][name]) for name, value in state.items())
+    assert torch.load(root / "whole" / "weights.pt").keys() == {"0", "1"}
 
 
 @pytest.mark.parametrize("change", ["nothing", "weights", "setting", "code"])

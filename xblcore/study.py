@@ -224,8 +224,9 @@ def save(result: MethodRuns, folder: Path, *, root: Path | None = None) -> None:
     ``manifest.json``, which says what these must hash to: a disk or a cache may alter them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with project.write_atomic(folder / "weights.pt") as path:
-        torch.save({str(run.seed): run.state for run in result.chosen}, path)
+    # To an open file: of a path, the archive would hold the temporary name, different each time.
+    with project.write_atomic(folder / "weights.pt") as path, path.open("wb") as file:
+        torch.save({str(run.seed): run.state for run in result.chosen}, file)
     tables = {"runs.csv": result.table(), "history.csv": result.history()}
     for name, table in tables.items():
         with project.write_atomic(folder / name) as path:

@@ -2,9 +2,9 @@
 
 Quantus has three of them; it goes image by image, and looks at every value of all maps in Python
 first, which takes gigabytes and half a minute for a thousand large maps. Of those it gets a tenth,
-and its time is taken tenfold (`maps` says how many it got). The NumPy formulas work on all maps at once,
-check nothing, and know neither ties nor undefined cases, which the maps here do not have. The limit
-of a metric of maps is one pass over them, their sum. Values are compared before the times.
+and its time is taken tenfold (`maps` says how many it got). The NumPy formulas work on all maps at
+once, check nothing, and know neither ties nor undefined cases, which the maps here do not have. The
+limit of a metric of maps is one pass over them, their sum. Values are compared before the times.
 
     python benchmarks/metrics.py [--rounds 9] [--out FOLDER]
 """

@@ -11,20 +11,17 @@ images, weights, optimizer and graph. Random images of a task's shape.
 from __future__ import annotations
 
 import itertools
-import json
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 from _costs import BATCH, epoch
 from _inputs import Shape, training_set
 from _kernel import run_again_as_a_kernel
+from _memory import peak_mib
 from _timing import Bench, Goal, bench, rows_of
 from torch.profiler import ProfilerActivity, profile
 
 from xblcore.methods import METHODS
-from xblcore.train import TrainingSet
 
 STEPS, FLOOR = 8, "erm"
 SHAPES = {
@@ -42,27 +39,15 @@ OPTIONS = {
 SHOWN = 12  # operations
 
 
-def peak_mib(shape: Shape, data: TrainingSet, name: str) -> float:
-    """Highest sum of allocated tensors in one step, in MiB."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        epoch(shape, data, name)()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "trace.json"
-        profiler.export_chrome_trace(str(path))
-        events = json.loads(path.read_text())["traceEvents"]
-    held = [e["args"]["Total Allocated"] for e in events if e.get("name") == "[memory]"]
-    return float(max(held)) / 2**20
-
-
 def measure(run: Bench, network: str, names: Sequence[str]) -> pd.DataFrame:
     """One row a method."""
     shape = SHAPES[network]
     steps = 1 if run.tiny else STEPS
     data, one = training_set(shape, BATCH * steps), training_set(shape, BATCH)
-    floor = peak_mib(shape, one, FLOOR)
+    floor = peak_mib(epoch(shape, one, FLOOR))
     rows = []
     for name in names:
-        mib = peak_mib(shape, one, name)
+        mib = peak_mib(epoch(shape, one, name))
         pair = {"beside": epoch(shape, data, FLOOR), name: epoch(shape, data, name)}
         _, own = rows_of(run.seconds(pair))
         rows.append({

@@ -13,7 +13,8 @@ from xblcore.widgets.marked import complement
 from xblcore.widgets.store import AnnotationStore
 from xblcore.workshop import annotating
 from xblcore.workshop.choosing import choose
-from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip
+from xblcore.workshop.exercise import Case, Exercise, Slip
+from xblcore.workshop.feedback import Feedback
 from xblcore.workshop.task import Data
 
 LEAST_COVERED = 0.25  # of a decoy, for it to count as marked; a quick hand misses half of some
@@ -84,8 +85,8 @@ _LEFT = Exercise(
              "a mark of one cell and a margin of 0"),
     ],
     done="all cells but the mark and its margin, so \"not there\" becomes a distance map as well.",
-    hint="`max_pool2d(x[None].float(), 3, stride=1, padding=1)[0] > 0` is True at a cell if `x` is "
-    "anywhere in the 3 x 3 cells around it. Invert what has grown with `~`.",
+    hint="First let what is wrong grow by the margin to all sides, corners included; what is left "
+    "is the rest.",
     slips=[
         Slip(_grown, "it is the mark and its margin; what is left is the rest.", "Use ~."),
         Slip(lambda wrong, margin: ~wrong, "the margin is not left out.",
@@ -124,6 +125,9 @@ _ONE_EACH = Exercise(
              "the last images of each corner; take the first."),
         Slip(lambda corners: [int((corners == c).sum()) for c in range(4)], "these are the "
              "numbers of images of each corner, not positions."),
+        Slip(lambda corners: [(corners == c).nonzero()[0] for c in range(4)], "the right "
+             "positions, but each is a tensor with an axis of its own; numbers were asked for.",
+             "`.item()` makes a number of a tensor that holds one."),
     ],
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ from xblcore.workshop.task import Data
 
 LEAST_COVERED = 0.25  # of a decoy, for it to count as marked; a quick hand misses half of some
 MOST_BESIDE = 3.0  # pixels marked off the decoy, as a multiple of its size
+ENOUGH = 10  # images; with fewer, the curve has hardly a dot and its choices of four are the same
 NAMED = 3  # images that a message names at most
 
 
@@ -42,7 +43,12 @@ def marks(store: AnnotationStore, data: Data) -> Feedback:
     if wide:
         hint = "Take a smaller brush ([), and the eraser (E) for what is too much."
         return Feedback(False, f"much more than the patch is marked on {_named(wide)}.", hint)
-    done = f"{len(painted)} of {len(store.names)} images are marked, each on its patch."
+    done = f"{len(painted)} of {len(store.names)} images marked, each on its patch."
+    if len(painted) < ENOUGH:
+        done += (
+            f" The statements of this notebook need {ENOUGH} or more: mark on and run this cell "
+            'again, or go on with `WHOSE = "simulated"`.'
+        )
     return Feedback(True, done)
 
 

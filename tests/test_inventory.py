@@ -32,9 +32,11 @@ def test_where_nothing_is_here_each_part_says_what_to_run(clone, pairs):
         ("Results", False, "none"),
         ("Data", False, "none"),
         ("Trained networks", False, f"of 0 of {pairs} tasks and methods"),
+        ("Workshop without solutions", False, "none"),
     ]
     table = markdown(parts)
     assert table.count("`make reproduce`") == 2 and table.count("`make data`") == 1
+    assert table.count("`make workshop`") == 1
 
 
 def test_what_is_here_is_found(clone):
@@ -49,15 +51,20 @@ def test_what_is_here_is_found(clone):
             folder = clone / "build" / "runs" / task / method
             folder.mkdir(parents=True)
             (folder / "weights.pt").touch()
-    found, data, networks = inventory(root=clone)
-    assert found.here and data.here and networks.here
+    (clone / "build" / "workshop").mkdir()
+    for name in ("2_later.ipynb", "1_first.ipynb"):
+        (clone / "build" / "workshop" / name).touch()
+    parts = inventory(root=clone)
+    assert all(part.here for part in parts)
+    found, workshop = parts[0], parts[-1]
+    assert workshop.detail == "[build/workshop](../build/workshop/1_first.ipynb)"
     assert "stand-in" in found.detail, "of what is not the original, the reader is told"
-    assert "make" not in markdown([found, data, networks])
+    assert "make" not in markdown(parts)
 
 
 def test_networks_that_are_only_half_here_do_not_count_as_here(clone, pairs):
     folder = clone / "build" / "runs" / "decoy_coco" / "rrr"
     folder.mkdir(parents=True)
     (folder / "weights.pt").touch()
-    networks = inventory(root=clone)[-1]
+    (networks,) = [part for part in inventory(root=clone) if part.name == "Trained networks"]
     assert not networks.here and networks.detail == f"of 1 of {pairs} tasks and methods"

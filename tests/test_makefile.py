@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from jupyterlab import NeverCheckForUpdate
+from jupyterlab.labapp import LabApp
+from traitlets import import_item
 
 ROOT = Path(__file__).parents[1]
 MADE = ["build/runs/a/weights.pt", "build/notebooks/x.ipynb", "build/.hidden", "data/decoy/a.npy"]
@@ -31,3 +35,13 @@ def test_clean_removes_what_was_built_and_spares_what_a_person_made(tmp_path):
         assert left == set(map(Path, A_PERSON_S))
     shutil.rmtree(tmp_path / "build")
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_lab_asks_nobody_about_news():
+    command = ["make", "--dry-run", "--file", str(ROOT / "Makefile"), "lab"]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    options = dict(re.findall(r"--LabApp\.(\w+)=(\S+)", said))
+    assert LabApp.class_traits()["news_url"].from_string(options["news_url"]) is None
+    assert LabApp.class_traits()["check_for_updates_class"]
+    assert import_item(options["check_for_updates_class"]) is NeverCheckForUpdate

@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from xblcore.workshop.exercise import Feedback
+from xblcore.workshop.feedback import Feedback
 
 ROOT = Path(__file__).parents[1]
 WORKSHOP = ROOT / "notebooks" / "workshop"

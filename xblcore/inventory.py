@@ -31,7 +31,7 @@ class Part:
 def inventory(*, root: Path | None = None) -> list[Part]:
     """The parts of the study, in the order in which a reader needs them."""
     root = root or project.root()
-    return [_results(root), _data(root), _networks(root)]
+    return [_results(root), _data(root), _networks(root), _workshop(root)]
 
 
 def markdown(parts: list[Part]) -> str:
@@ -68,6 +68,15 @@ def _data(root: Path) -> Part:
     files = sorted((root / "data" / "raw" / "fashion-mnist").glob("*.gz"))
     detail = f"Fashion-MNIST, {len(files)} of 4 files" if files else "none"
     return Part("Data", len(files) == 4, detail, "make data")
+
+
+def _workshop(root: Path) -> Part:
+    """What learners open; its link is seen from the folder of the start page."""
+    found = sorted((root / "build" / "workshop").glob("*.ipynb"))
+    name, remedy = "Workshop without solutions", "make workshop"
+    if not found:
+        return Part(name, False, "none", remedy)
+    return Part(name, True, f"[build/workshop](../build/workshop/{found[0].name})", remedy)
 
 
 def _networks(root: Path) -> Part:

@@ -142,6 +142,18 @@ def test_what_was_painted_is_judged(data, tmp_path, strokes, passed, message):
     assert passed or feedback.hint
 
 
+@pytest.mark.parametrize(("count", "enough"), [(1, False), (9, False), (10, True), (25, True)])
+def test_too_few_marks_are_right_and_the_way_on_is_told(data, tmp_path, count, enough):
+    simulated = annotating.store(data, "simulated", root=tmp_path)
+    store = annotating.store(data, "mine", root=tmp_path)
+    for name in store.names[:count]:
+        for stroke in simulated.drawing(name).done:
+            store.add(name, stroke)
+    feedback = checks_in_the_loop.marks(store, data)
+    assert feedback.passed and f"{count} of 25 images marked" in feedback.message
+    assert ("need 10 or more: mark on" in feedback.message) is not enough
+
+
 def test_refining_with_marks_leaves_the_network_alone(data, tmp_path):
     small = dataclasses.replace(data, settings=dataclasses.replace(data.settings, epochs=1))
     network = course.new_model(small.settings, seed=0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 
 import pytest
+import torch
 
 from xblcore import workshop
 from xblcore.workshop.exercise import Exercise
@@ -54,6 +56,52 @@ def test_a_known_mistake_is_named(name, number):
     feedback = exercise.check(slip.answer)
     assert not feedback.passed
     assert slip.message in str(feedback)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_general_hint_is_no_code(name):
+    hint = EXERCISES[name].hint
+    assert not re.search(r"\w\(|\.\w+\(|=", hint.replace("(K, h, w)", "")), hint
+
+
+def by_table(grey):
+    return {255 - 25 * k: k for k in range(10)}[grey]
+
+
+def by_questions(grey):
+    if grey == 255:
+        return 0
+    return (255 - grey) // 25
+
+
+def with_a_tuple(features, logits, distance, signs):
+    score = (signs * (logits - logits.mean(1, keepdim=True))).sum()
+    gradient = torch.autograd.grad(score, features, create_graph=True)
+    return ((gradient * features).sum(1).abs() * distance).sum((1, 2)).mean()
+
+
+def with_a_tuple_summed(features, logits, distance, signs):
+    gradient = torch.autograd.grad(logits.sum(), features, create_graph=True)
+    return (gradient.sum(1).abs() * distance).sum((1, 2)).mean()
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "hint"),
+    [
+        ("CLASS_OF_PATCH", lambda grey: int((255 - grey) / 25), "an array"),
+        ("CLASS_OF_PATCH", lambda grey: round((255 - grey) / 25), "an array"),
+        ("CLASS_OF_PATCH", by_table, "an array"),
+        ("CLASS_OF_PATCH", by_questions, "an array"),
+        ("XBL_D", with_a_tuple, "`(gradient,) = ...`"),
+        ("XBL_D", with_a_tuple_summed, "`(gradient,) = ...`"),
+    ],
+    ids=["int", "round", "table", "if", "tuple times tensor", "tuple's sum"],
+)
+def test_an_error_that_people_run_into_has_a_hint_of_its_own(name, answer, hint):
+    (exercise,) = [e for full, e in EXERCISES.items() if full.endswith(f".{name}")]
+    feedback = exercise.check(answer)
+    assert not feedback.passed and " stopped in the line `" in feedback.message
+    assert hint in feedback.hint and feedback.hint != exercise.hint
 
 
 @pytest.mark.parametrize("name", EXERCISES)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from xblcore.workshop.answers import difference, unusable
-from xblcore.workshop.exercise import Case, Exercise, Feedback, check_value
+from xblcore.workshop.exercise import Case, Exercise, check_value
+from xblcore.workshop.feedback import FILL_IN, Feedback
 
 MAP = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
 DOUBLE = Exercise(
@@ -31,9 +32,15 @@ DOUBLE = Exercise(
         (MAP.T, MAP, "rows and columns have changed places."),
         (torch.ones(3, 2), torch.ones(2, 3), "rows and columns have changed places."),
         (torch.ones(2), MAP, "the shape should be (2, 2) and is (2,)."),
-        (torch.ones(2), 1.0, "the shape should be a single number and is (2,)."),
+        (torch.ones(2), 1.0, "it should be a single number and has the shape (2,)."),
         (MAP + 1e-7, MAP, None),
-        (np.array([True, False]), torch.tensor([True, True]), "at [1] it should be 1 and is 0."),
+        (
+            np.array([True, False]),
+            torch.tensor([True, True]),
+            "at [1] it should be True and is False.",
+        ),
+        (np.array([1, 0]), torch.tensor([True, True]), "at [1] it should be 1 and is 0."),
+        (False, True, "it should be True and is False."),
         ((0, 4), [0, 4], None),
     ],
 )
@@ -44,7 +51,6 @@ def test_a_difference_is_told_by_kind_or_by_its_first_cell(got, expected, said):
 @pytest.mark.parametrize(
     ("got", "said"),
     [
-        (..., "there is still a blank: `mine` is `...`, fill it in."),
         (None, "`mine` is None. Does the function end with `return`?"),
         (len, "`mine` is a function; are the brackets of a call missing?"),
         ("text", "`mine` should be made of numbers, got str."),
@@ -120,4 +126,5 @@ def test_a_number_worked_out_by_hand():
 
     assert check(2.5).passed
     assert str(check(5)) == "✗ Not yet: it should be 2.5 and is 5.\n  Hint: Divide."
-    assert "blank" in check(...).message
+    assert check(...).message == "there is still a blank: `loss` is `...`, fill it in."
+    assert check(...).hint == FILL_IN

@@ -45,7 +45,7 @@ FOCUS = checks_measuring._FOCUS.right
         ((0.8, 0.6, 0.4), "`iou`: it should be 0.25 and is 0.6"),
         ((0.8, 0.25, 0.2), "`attribution_distance`"),
         ((8, 0.25, 0.4), "`energy`"),
-        (("much", 0.25, 0.4), "made of numbers"),
+        (("much", 0.25, 0.4), "✗ Not yet: `energy` should be made of numbers"),
     ],
 )
 def test_numbers_by_hand(answers, message):
@@ -128,6 +128,14 @@ def test_a_grad_cam_is_blind_or_is_not(weights, message):
         (lambda e: e.grad_cam_wrong > 0.2, "Grad-CAM alone is clean"),
         (lambda e: e.flip_rate > 0.2, "TypeError"),
         (lambda e: (e.flip_rate or 0) > 0.2, "nobody measured the flips"),
+        (
+            lambda e: (e.flip_rate or 0) > 0.2 or e.held_out_wrong > 0.2,
+            "none of whose answers flip",
+        ),
+        (
+            lambda e: e.flip_rate > 0.2 if e.flip_rate else e.held_out_wrong > 0.2,
+            "none of whose answers flip",
+        ),
         (lambda e: e.held_out_wrong > 0.2, "all of whose maps are clean"),
         (lambda e: e.held_out_wrong > 0.1 or (e.flip_rate or 0) > 0.2, "an honest model"),
         (lambda e: e.dead > 0.5 if e.flip_rate is None else e.flip_rate > 0.2, "nobody measured"),

@@ -43,20 +43,45 @@ def folder(tmp_path: Path) -> Path:
 def test_all_notebooks_and_the_readme_are_written(folder: Path):
     names = {path.name for path in folder.iterdir()}
     assert names == {path.name for path in NOTEBOOKS} | {"README.md", learners.MADE}
-    assert learners.write(WORKSHOP, folder) == []
+    again = learners.write(WORKSHOP, folder)
+    assert (again.new, again.kept, len(again.same)) == ([], [], len(NOTEBOOKS))
 
 
-def test_a_notebook_that_was_worked_in_is_not_overwritten(folder: Path):
+def test_a_notebook_that_was_worked_in_is_left_alone_and_the_others_are_written(folder: Path):
     worked = folder / NOTEBOOKS[0].name
     rewrite(worked, lambda notebook: notebook.cells.append(nbformat.v4.new_code_cell("mine = 1")))
     other = folder / NOTEBOOKS[-1].name
-    if other != worked:
-        other.unlink()
+    other.unlink()
     before = worked.read_bytes()
-    with pytest.raises(ValueError, match=f"worked in, got {worked.name}; rename or move"):
-        learners.write(WORKSHOP, folder)
-    assert worked.read_bytes() == before
-    assert other == worked or not other.exists()  # all or nothing
+    for new in ([other], []):  # the second time as well: what was worked in is remembered
+        written = learners.write(WORKSHOP, folder)
+        assert (written.new, written.kept) == (new, [worked])
+        assert worked.read_bytes() == before and other.is_file()
+    assert f"left alone because somebody worked in it: {worked.name}\n" in str(written)
+    assert ".venv/bin/python -m xblcore.pipeline.learners FOLDER" in str(written)
+    worked.rename(folder / "mine.ipynb")
+    assert learners.write(WORKSHOP, folder).new == [worked]
+
+
+def test_a_notebook_of_another_edition_that_was_worked_in_is_left_alone(folder: Path, tmp_path):
+    """Taken back to how it was handed out, it is nobody's work and is replaced."""
+    path = folder / NOTEBOOKS[0].name
+    handed_out = path.read_bytes()
+    rewrite(path, lambda notebook: notebook.cells.append(nbformat.v4.new_code_cell("mine = 1")))
+    edition = tmp_path / "edition"
+    shutil.copytree(WORKSHOP, edition)
+    cell = nbformat.v4.new_markdown_cell("New.")
+    rewrite(edition / path.name, lambda notebook: notebook.cells.append(cell))
+    assert learners.write(edition, folder).kept == [path]
+    path.write_bytes(handed_out)
+    assert learners.write(edition, folder).new == [path]
+
+
+def test_without_a_record_every_notebook_counts_as_someone_s_work(folder: Path):
+    (folder / learners.MADE).unlink()
+    path = folder / NOTEBOOKS[0].name
+    rewrite(path, lambda notebook: notebook.cells.append(nbformat.v4.new_code_cell("mine = 1")))
+    assert learners.write(WORKSHOP, folder).kept == [path]
 
 
 def test_a_notebook_that_was_only_run_stays_and_is_no_reason_to_refuse(folder: Path):
@@ -68,7 +93,8 @@ def test_a_notebook_that_was_only_run_stays_and_is_no_reason_to_refuse(folder: P
     path = folder / NOTEBOOKS[0].name
     rewrite(path, run)
     before = path.read_bytes()
-    assert learners.write(WORKSHOP, folder) == []
+    written = learners.write(WORKSHOP, folder)
+    assert (written.new, written.kept) == ([], [])
     assert path.read_bytes() == before
 
 
@@ -79,13 +105,13 @@ def test_a_new_edition_replaces_what_nobody_changed(folder: Path, tmp_path: Path
         edition / NOTEBOOKS[0].name,
         lambda notebook: notebook.cells.append(nbformat.v4.new_markdown_cell("New.")),
     )
-    assert learners.write(edition, folder) == [folder / NOTEBOOKS[0].name]
+    assert learners.write(edition, folder).new == [folder / NOTEBOOKS[0].name]
     assert "New." in (folder / NOTEBOOKS[0].name).read_text()
 
 
 def test_the_command_says_what_it_did_and_what_helps(tmp_path: Path, capsys):
     assert learners.main([str(tmp_path / "mine")]) == 0
-    assert f"{len(NOTEBOOKS)} notebooks written" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"{tmp_path / 'mine'}: {len(NOTEBOOKS)} notebooks written\n"
     (tmp_path / "mine" / learners.MADE).write_text("[]")
     assert learners.main([str(tmp_path / "mine")]) == 1
     assert "delete it" in capsys.readouterr().err

@@ -3,7 +3,7 @@
     python -m xblcore.pipeline.learners                 # to build/workshop
     python -m xblcore.pipeline.learners FOLDER          # elsewhere
 
-A notebook that a learner has worked in is never overwritten.
+A notebook that a learner has worked in is never overwritten; the others are brought up to date.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -24,6 +25,39 @@ from xblcore.pipeline.strip import dumps, notebooks, read, strip
 SOLUTION = "solution"
 MADE = ".made.json"  # digests of what was written here, to tell a learner's work from it
 ALSO = ("README.md",)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of the notebooks in a folder.
+
+    Attributes:
+        new: those that were written; they were not there, or nobody had changed them.
+        kept: those that were worked in, left as they are.
+        same: names of those that nothing is new in.
+    """
+
+    new: list[Path]
+    kept: list[Path]
+    same: list[str]
+
+    def __str__(self) -> str:
+        """For a terminal, with the way on.
+
+        >>> print(Written([Path("1.ipynb")], [], ["2.ipynb"]))
+        1 notebook written, 1 up to date
+        """
+        said = f"{len(self.new)} {'notebook' if len(self.new) == 1 else 'notebooks'} written"
+        if self.same:
+            said += f", {len(self.same)} up to date"
+        if not self.kept:
+            return said
+        names = ", ".join(path.name for path in self.kept)
+        return (
+            f"{said}, {len(self.kept)} left alone because somebody worked in it: {names}\n"
+            "For a fresh copy rename or move it and run this again, or write to another folder: "
+            ".venv/bin/python -m xblcore.pipeline.learners FOLDER"
+        )
 
 
 def for_learners(notebook: NotebookNode) -> NotebookNode:
@@ -45,21 +79,18 @@ def for_learners(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def write(source: Path, destination: Path) -> list[Path]:
+def write(source: Path, destination: Path) -> Written:
     """Write the learners' version of every notebook in ``source``, and what else belongs to it.
 
-    Nothing is written unless all of it can be; each file is replaced whole or not at all.
+    Each file is replaced whole or not at all; one that was worked in, or was not made here, stays.
 
     Args:
         source: the workshop's folder.
         destination: made if it is missing. Notebooks in it that were only run are kept as they are
             where nothing is new.
 
-    Returns:
-        The files that changed.
-
     Raises:
-        ValueError: the folder holds a notebook that was worked in, or one not made here.
+        ValueError: the record of what was made here cannot be read.
     """
     texts = {path.name: dumps(for_learners(read(path))) for path in notebooks(source)}
     made = _made(destination)
@@ -71,22 +102,22 @@ def write(source: Path, destination: Path) -> list[Path]:
             kept.append(name)
         elif found != _digest(text):
             wanted[name] = text
-    if kept:
-        raise ValueError(
-            f"{destination} must hold no notebook that was worked in, got {', '.join(kept)}; "
-            "rename or move what is to be kept, or write to another folder: "
-            "python -m xblcore.pipeline.learners FOLDER"
-        )
     for name, text in wanted.items():
         with project.write_atomic(destination / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     for name in ALSO:
         with project.write_atomic(destination / name) as temporary:
             shutil.copyfile(source / name, temporary)
-    digests = {name: _digest(text) for name, text in texts.items()}
+    # Of what was worked in, the record stays that of the edition that was handed out.
+    digests = {name: _digest(text) for name, text in texts.items() if name not in kept}
+    digests |= {name: made[name] for name in kept if name in made}
     with project.write_atomic(destination / MADE) as temporary:
         temporary.write_text(json.dumps(digests, indent=2) + "\n")
-    return [destination / name for name in wanted]
+    return Written(
+        [destination / name for name in wanted],
+        [destination / name for name in kept],
+        [name for name in texts if name not in wanted and name not in kept],
+    )
 
 
 def _made(folder: Path) -> dict[str, str]:
@@ -112,11 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = project.root()
     destination = Path(folder) if folder else root / "build" / "workshop"
     try:
-        changed = write(root / "notebooks" / "workshop", destination)
+        written = write(root / "notebooks" / "workshop", destination)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{destination}: {len(changed)} notebooks written, the others are up to date")
+    print(f"{destination}: {written}")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -13,8 +14,6 @@ TOLERANCE = 1e-4  # relative to the largest expected value; float32 rounding is 
 
 def unusable(got: Any, name: str) -> str | None:
     """What keeps an answer from being compared at all, or None."""
-    if got is Ellipsis:
-        return f"there is still a blank: `{name}` is `...`, fill it in."
     if got is None:
         return f"`{name}` is None. Does the function end with `return`?"
     if callable(got):
@@ -43,7 +42,9 @@ def difference(got: Any, expected: Any) -> str | None:
     if values.shape != right.shape:
         if values.shape == right.shape[::-1] and right.ndim > 1 and _close(values.T, right):
             return "rows and columns have changed places."
-        return f"the shape should be {_shape(right)} and is {_shape(values)}."
+        if not right.ndim:
+            return f"it should be a single number and has the shape {values.shape}."
+        return f"the shape should be {right.shape} and is {_shape(values)}."
     if _close(values, right):
         return None
     if np.isfinite(values).all():
@@ -57,7 +58,12 @@ def difference(got: Any, expected: Any) -> str | None:
                 f"everything is {factor:.4g} times what it should be: is something not normalised?"
             )
     wrong = ~np.isclose(values, right, rtol=0, atol=_slack(right), equal_nan=True)
-    return f"{_place(wrong)} should be {_first(right, wrong)} and is {_first(values, wrong)}."
+    truths = _is_bool(got) and _is_bool(expected)
+    said = [
+        str(bool(first)) if truths else f"{first:.4g}"
+        for first in (right[wrong].flat[0], values[wrong].flat[0])
+    ]
+    return f"{_place(wrong)} should be {said[0]} and is {said[1]}."
 
 
 def as_array(value: Any) -> NDArray[np.float64]:
@@ -105,5 +111,7 @@ def _place(wrong: NDArray[np.bool_]) -> str:
     return f"at {[int(i) for i in np.argwhere(wrong)[0]]} it" if wrong.ndim else "it"
 
 
-def _first(values: NDArray[np.float64], wrong: NDArray[np.bool_]) -> str:
-    return f"{float(values[wrong].flat[0]):.4g}"
+def _is_bool(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.dtype == torch.bool
+    return isinstance(value, bool) or getattr(value, "dtype", None) == np.bool_

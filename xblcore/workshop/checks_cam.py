@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip
+from xblcore.workshop.exercise import Case, Exercise, Slip
+from xblcore.workshop.feedback import Feedback
 
 # The example of the notebook: two feature maps of 2x2 cells, and how the score changes with each.
 FEATURES = torch.tensor([[[2.0, 0.0], [0.0, 2.0]], [[1.0, 3.0], [1.0, 1.0]]])
@@ -43,8 +44,7 @@ NEURON_WEIGHTS = Exercise(
     right=right_weights,
     cases=[Case((g,), right_weights(g), f"the gradients of {about}") for _, g, about in _PAIRS],
     done="one number a feature map. Where in the map the gradient was is forgotten from here on.",
-    hint="gradients has shape (K, h, w). Average over the two axes of space and keep K: "
-    "gradients.mean((1, 2)).",
+    hint="gradients has shape (K, h, w). Average over the two axes of space and keep K.",
     slips=(
         Slip(
             lambda g: g.sum((1, 2)),
@@ -72,8 +72,8 @@ GRAD_CAM = Exercise(
     right=right_grad_cam,
     cases=[Case((f, g), right_grad_cam(f, g), about) for f, g, about in _PAIRS],
     done="a weighted sum of the feature maps, with one weight a map.",
-    hint="Bring the K weights to shape (K, 1, 1) with [:, None, None], multiply the feature maps "
-    "by them, and add up over the maps: .sum(0).",
+    hint="Each feature map times its own weight, then added up over the maps. What shape must the "
+    "K weights have to be multiplied with maps of shape (K, h, w)?",
     slips=(
         Slip(
             right_hires_cam,
@@ -104,7 +104,7 @@ HIRES_CAM = Exercise(
     cases=[Case((f, g), right_hires_cam(f, g), about) for f, g, about in _PAIRS],
     done="each cell has what it contributed, and in a linear head the cells add up to the score.",
     hint="Multiply features and gradients element by element, then add up over the feature maps "
-    "alone: .sum(0).",
+    "alone.",
     slips=(
         Slip(right_grad_cam, "this is Grad-CAM: the gradients must not be averaged here."),
         Slip(lambda f, g: (f * g).sum(), "this adds up everything; keep the cells apart."),

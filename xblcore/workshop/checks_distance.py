@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip
+from xblcore.workshop.exercise import Case, Exercise, Slip
+from xblcore.workshop.feedback import Feedback
 
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.float64]
@@ -59,8 +60,8 @@ DISTANCES = Exercise(
         Case((_CORNERED,), right_distances(_CORNERED), "an object of five cells in two places"),
     ),
     done="0 on the object, and a diagonal neighbour is 1.414 away, not 1 and not 2.",
-    hint="np.hypot(down, across) is the Euclidean distance to every object cell, along the last "
-    "axis; the nearest one counts: .min(-1).",
+    hint="Two steps: from `down` and `across` the Euclidean distance to every object cell; then, "
+    "of those along the last axis, the one that counts.",
     slips=(
         Slip(
             lambda mask: np.abs(_offsets(mask)).sum(0).min(-1),
@@ -123,7 +124,7 @@ MEAN_DISTANCE = Exercise(
     ),
     done="beside the decoy is better than on it, and beside the object better still: the loss "
     "has a slope everywhere that leads to the object.",
-    hint="Scale each image's map to sum 1, multiply by the distance, add up over (1, 2).",
+    hint="Scale each image's map to sum 1, multiply by the distance, add up over its cells.",
     slips=(
         Slip(
             lambda cam, distance: (cam * distance).sum((1, 2)),

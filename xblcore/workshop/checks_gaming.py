@@ -12,7 +12,8 @@ import torch
 
 from xblcore.cam import grad_cam, hires_cam
 from xblcore.workshop.answers import as_array
-from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip
+from xblcore.workshop.exercise import Case, Exercise, Slip
+from xblcore.workshop.feedback import Feedback, blank
 from xblcore.workshop.gaming import Evidence
 
 LEAST_LOGIT = 5.0
@@ -80,8 +81,8 @@ _FLIPS = Exercise(
         )
     ],
     done="a change to the decoy and to nothing else, and the share of the answers that it moves.",
-    hint="Two steps: `changed = torch.where(decoy[:, None], grey, images)`, then compare "
-    "`predict(changed)` with `predict(images)`.",
+    hint="Two steps: the same images with grey where the decoy is; then the share of the answers "
+    "that differ from those of the images as they were.",
     slips=[
         Slip(_flips_all_over, "more than the decoy is changed: the whole picture is painted, so "
              "that an honest model changes its answer as well.",
@@ -123,7 +124,7 @@ def blind(weights: Any) -> Feedback:
         "a large one in the upper left?"
     )
     if weights is None or weights is Ellipsis:
-        return Feedback(False, "there is still a blank: `weights` is `...`.", hint)
+        return blank("there is still a blank: `weights` is `...`.")
     try:
         values = as_array(weights)
     except (TypeError, ValueError, RuntimeError):
@@ -174,6 +175,9 @@ _MODELS = (
     (replace(_CURED, flip_rate=None), False,
      "a cured model of which nobody measured the flips",
      "`flip_rate` is None there; nothing that was measured speaks against it."),
+    (replace(_CURED, held_out_wrong=0.30, flip_rate=0.0), False,
+     "an honest model whose held-out map lights the corner and none of whose answers flip",
+     "Its flip rate was measured and is 0.0; not measured is None. Python takes both for false."),
     (Evidence(math.nan, 1.0, 0.45, None), True,
      "a model whose Grad-CAM is dead on every image, its flips not measured",
      "`grad_cam_wrong` is NaN there, and NaN > 0.2 is False: a dead map clears nobody."),
@@ -182,9 +186,8 @@ _MODELS = (
 
 def relies_on_decoy(function: Any) -> Feedback:
     """Check a detector: :class:`Evidence` to whether the model still relies on the decoy."""
-    hint = "Where the flip rate is known, let it decide; else doubt a dead or a held-out map."
     if not callable(function):
-        return Feedback(False, "`relies_on_decoy` is a blank, not a function.", hint)
+        return blank("`relies_on_decoy` is a blank, not a function.")
     right = 0
     first: tuple[str, str] | None = None
     for evidence, truth, about, look in _MODELS:
@@ -193,8 +196,10 @@ def relies_on_decoy(function: Any) -> Feedback:
         except Exception as error:  # whatever a learner's code does is theirs to be told of
             text = f"for {about}, your function stopped with {type(error).__name__}: {error}"
             return Feedback(False, text, look)
-        if got is Ellipsis or got is None:
-            text = f"for {about}, there is still a blank: your function returned {got}."
+        if got is Ellipsis:
+            return blank("there is still a blank: your function returned `...`.")
+        if got is None:
+            text = f"for {about}, there is still a blank: your function returned None."
             return Feedback(False, text, "Return True or False on every path.")
         try:
             guilty = bool(got)

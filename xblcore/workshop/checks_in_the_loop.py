@@ -13,11 +13,13 @@ from xblcore.widgets.marked import complement
 from xblcore.widgets.store import AnnotationStore
 from xblcore.workshop import annotating
 from xblcore.workshop.choosing import choose
-from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip
+from xblcore.workshop.exercise import Case, Exercise, Slip
+from xblcore.workshop.feedback import Feedback
 from xblcore.workshop.task import Data
 
 LEAST_COVERED = 0.25  # of a decoy, for it to count as marked; a quick hand misses half of some
 MOST_BESIDE = 3.0  # pixels marked off the decoy, as a multiple of its size
+ENOUGH = 10  # images; with fewer, the curve has hardly a dot and its choices of four are the same
 NAMED = 3  # images that a message names at most
 
 
@@ -41,7 +43,12 @@ def marks(store: AnnotationStore, data: Data) -> Feedback:
     if wide:
         hint = "Take a smaller brush ([), and the eraser (E) for what is too much."
         return Feedback(False, f"much more than the patch is marked on {_named(wide)}.", hint)
-    done = f"{len(painted)} of {len(store.names)} images are marked, each on its patch."
+    done = f"{len(painted)} of {len(store.names)} images marked, each on its patch."
+    if len(painted) < ENOUGH:
+        done += (
+            f" The statements of this notebook need {ENOUGH} or more: mark on and run this cell "
+            'again, or go on with `WHOSE = "simulated"`.'
+        )
     return Feedback(True, done)
 
 
@@ -84,8 +91,8 @@ _LEFT = Exercise(
              "a mark of one cell and a margin of 0"),
     ],
     done="all cells but the mark and its margin, so \"not there\" becomes a distance map as well.",
-    hint="`max_pool2d(x[None].float(), 3, stride=1, padding=1)[0] > 0` is True at a cell if `x` is "
-    "anywhere in the 3 x 3 cells around it. Invert what has grown with `~`.",
+    hint="First let what is wrong grow by the margin to all sides, corners included; what is left "
+    "is the rest.",
     slips=[
         Slip(_grown, "it is the mark and its margin; what is left is the rest.", "Use ~."),
         Slip(lambda wrong, margin: ~wrong, "the margin is not left out.",
@@ -124,6 +131,9 @@ _ONE_EACH = Exercise(
              "the last images of each corner; take the first."),
         Slip(lambda corners: [int((corners == c).sum()) for c in range(4)], "these are the "
              "numbers of images of each corner, not positions."),
+        Slip(lambda corners: [(corners == c).nonzero()[0] for c in range(4)], "the right "
+             "positions, but each is a tensor with an axis of its own; numbers were asked for.",
+             "`.item()` makes a number of a tensor that holds one."),
     ],
 )  # fmt: skip
 

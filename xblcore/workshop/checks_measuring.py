@@ -14,7 +14,8 @@ from xblcore import metrics
 from xblcore.workshop import hand_maps
 from xblcore.workshop.answers import as_array
 from xblcore.workshop.choosing import choose
-from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip, check_value
+from xblcore.workshop.exercise import Case, Exercise, Slip, check_value
+from xblcore.workshop.feedback import Feedback, blank
 
 LEAST_GAP = 1e-3  # below it two values of a metric count as equal
 
@@ -40,8 +41,8 @@ _FOCUS = Exercise(
     + [Case((hand_maps.NEAR, _D / 8), _focus(hand_maps.NEAR, _D), "distances in another unit")],
     done="1 on the object, 0 as far away as can be, whatever the unit of the distance, and NaN "
     "where there is no map.",
-    hint="Three steps: shares P = cam / sum, their mean distance sum P * D, and 1 minus that over "
-    "the largest distance.",
+    hint="Three steps: the shares of the map, their mean distance, and 1 minus that over the "
+    "largest distance.",
     slips=[
         Slip(
             lambda cam, distance: 1 - (cam * distance).sum() / distance.max(),
@@ -119,7 +120,8 @@ _SUMMARY = Exercise(
         for values, about in _VALUES
     ],
     done="the mean of what is defined, with the share of what is not beside it.",
-    hint="`values.isnan()` is True where undefined; `values[~values.isnan()]` are the others.",
+    hint="First find which values are undefined. The mean is that of the others, the share is of "
+    "all.",
     slips=[
         Slip(
             lambda values: [values.nan_to_num(0).mean(), values.isnan().float().mean()],
@@ -155,16 +157,18 @@ def metrics_by_hand(energy: Any, iou: Any, attribution_distance: Any) -> Feedbac
         "attribution_distance": metrics.attribution_distance(cam, hand_maps.DISTANCE[None]),
     }
     hints = {
-        "energy": "8 of what sums to 10 lies on the object.",
-        "iou": "Above half of the maximum, 4, there is one cell only; the object has four.",
-        "attribution_distance": "The share 2 / 10 lies two cells away, the rest at distance 0.",
+        "energy": "What lies on the object, over what lies on the whole map.",
+        "iou": "How many cells are above half of the maximum, 4? How many has the object?",
+        "attribution_distance": "Share times distance, cell by cell; on the object it is 0.",
     }
     answers = {"energy": energy, "iou": iou, "attribution_distance": attribution_distance}
     for name, got in answers.items():
         value = right[name].item()
         feedback = check_value(got, value, name=name, done="", hint=hints[name])
         if not feedback.passed:
-            return Feedback(False, f"`{name}`: {feedback.message}", feedback.hint)
+            said = feedback.message
+            text = said if f"`{name}`" in said else f"`{name}`: {said}"
+            return Feedback(False, text, feedback.hint)
     done = "moving the rest by a column changes the distance and none of the overlap metrics."
     return Feedback(True, done)
 
@@ -173,6 +177,8 @@ def opposed(first: Any, second: Any) -> Feedback:
     """Check two 4x4 maps: energy must prefer the first, distance focus the second."""
     maps = []
     for name, given in (("first", first), ("second", second)):
+        if given is None or given is Ellipsis:
+            return blank(f"there is still a blank: `{name}` is `...`.")
         cam, problem = _map(given, name)
         if cam is None:
             return Feedback(False, problem, "Fill in 4 rows of 4 numbers that are at least 0.")
@@ -197,8 +203,6 @@ def opposed(first: Any, second: Any) -> Feedback:
 
 def _map(given: Any, name: str) -> tuple[Tensor | None, str]:
     """A learner's map, or what is wrong with it."""
-    if given is None or given is Ellipsis:
-        return None, f"there is still a blank: `{name}` is `...`."
     try:
         values = as_array(given)
     except (TypeError, ValueError, RuntimeError):

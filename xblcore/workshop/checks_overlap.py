@@ -10,7 +10,8 @@ from torch.nn.functional import max_pool2d
 
 from xblcore import losses, metrics
 from xblcore.methods import Step
-from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip
+from xblcore.workshop.exercise import Case, Exercise, Slip
+from xblcore.workshop.feedback import Feedback
 
 # One map of 3x4 cells, the decoy in the four cells at the top left.
 CAM = torch.tensor([[[4.0, 2.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 3.0]]])
@@ -95,9 +96,8 @@ PIXELS_SEEN = Exercise(
         Case((13,), [23, 27], "cell 13, at the other edge"),
     ),
     done="8 pixels, although a cell is 2 pixels wide. Cell 3 sees pixel 3, the decoy's last one.",
-    hint="Go down one layer at a time. The second convolution takes the cells cell - 1 to cell + 1 "
-    "of the pooled map; pooled cell c is made of the rows 2c and 2c + 1; the first convolution "
-    "takes one row more on each side. The image has the rows 0 to 27.",
+    hint="Go down one layer at a time: which pooled cells does the second convolution look at, "
+    "which rows is each of them made of, and how far do these see? The image has the rows 0 to 27.",
     slips=(
         Slip(
             lambda cell: (2 * cell, 2 * cell + 1),
@@ -150,8 +150,8 @@ WIDENED = Exercise(
         Case((_DOT,), right_widened(_DOT), "a single cell in the middle"),
     ),
     done="4 cells become 16 in a corner: all those that have seen a pixel of the decoy.",
-    hint="The maximum over a window of 5x5 cells around each cell: "
-    "max_pool2d(mask.float()[:, None], 5, stride=1, padding=2)[:, 0].",
+    hint="A maximum over a window around each cell is True where the mask is near. How many cells "
+    "a side has the window, if two on each side of its middle belong to it?",
     slips=(
         Slip(lambda mask: mask, "the mask is as it was."),
         Slip(lambda mask: _by(mask, 3), "this widens by one cell; the decoy is seen two away."),

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip
+from xblcore.workshop.exercise import Case, Exercise, Slip
+from xblcore.workshop.feedback import Feedback
 
 GREYS = np.arange(255, 30, -25)  # of the classes 0 to 8
 CLASS_OF_PATCH = Exercise(
@@ -20,8 +21,13 @@ CLASS_OF_PATCH = Exercise(
         Case((GREYS,), np.arange(9), "all patches at once"),
     ),
     done="ten classes of garments, told apart without looking at a single garment.",
-    hint="Class 0 has 255, and each class is 25 darker than the one before. Solve "
-    "grey = 255 - 25 * class for the class.",
+    hint="Class 0 has 255, and each class is 25 darker than the one before: how many such steps "
+    "below 255 is a patch?",
+    # What a function written for one number runs into: int(), if, a dict, round().
+    stops={
+        "array": "It works for one number; `grey` may also be an array of them. Use arithmetic "
+        "alone, which takes all of an array at once; for whole numbers there is `//`."
+    },
     slips=(
         Slip(
             lambda grey: 255 - 25 * np.asarray(grey),

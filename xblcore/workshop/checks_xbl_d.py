@@ -10,7 +10,8 @@ from torch import Tensor
 
 from xblcore.methods import Step
 from xblcore.workshop import checks_distance
-from xblcore.workshop.exercise import Case, Exercise, Feedback, Slip
+from xblcore.workshop.exercise import Case, Exercise, Slip
+from xblcore.workshop.feedback import Feedback
 
 # Two images of two feature maps of 1x3 cells, and a linear head of three classes on them.
 _FEATURES = torch.tensor([[1.0, 2, 0, 2, 1, 1], [3, 0, 1, 0, 1, 2]]).view(2, 2, 1, 3)
@@ -77,9 +78,14 @@ XBL_D = Exercise(
         ),
     ),
     done="a loss that sees the map, and a gradient that reaches the weights which made it.",
-    hint="gradient: torch.autograd.grad(score, features, create_graph=True); attribution: "
-    "(gradient * features).sum(1).abs(); then weigh it by the distance, add up over the cells, "
-    "and take the mean over the images.",
+    hint="Four steps: the gradient of the score by the features, recorded so that it can be "
+    "differentiated again; what each cell contributes, added up over the feature maps, without its "
+    "sign; the sum over the cells, weighted by the distance; the mean over the images.",
+    # torch.autograd.grad returns a tuple, and a tuple times a tensor is an obscure error.
+    stops={
+        "tuple|converted to an index": "`torch.autograd.grad` returns a tuple, here of one tensor. "
+        "Take the tensor out: `(gradient,) = ...`, or `[0]` behind the call."
+    },
     no_gradient=(
         "the value is right, but no gradient reaches the head: it could be printed, never trained.",
         "A map is made of a gradient. To differentiate it once more, autograd must record how it "

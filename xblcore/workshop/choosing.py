@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xblcore.workshop.exercise import Feedback
+from xblcore.workshop.feedback import Feedback, blank
 
 HINT = "Read the situation once more: what is known, and what would a mistake look like there?"
 
@@ -30,7 +30,7 @@ def choose(
         return Feedback(False, text, HINT)
     blanks = [name for name, choice in choices.items() if choice is ... or choice is None]
     if blanks:
-        return Feedback(False, f"there is still a blank at `{blanks[0]}`.", HINT)
+        return blank(f"there is still a blank at `{blanks[0]}`.")
     for name, choice in choices.items():
         if choice not in words:
             text = f"`{name}` should be one of {', '.join(words)}, got {choice!r}."

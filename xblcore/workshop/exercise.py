@@ -6,9 +6,9 @@ function, its arguments and the cell that differs.
 
 from __future__ import annotations
 
-import html
+import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,48 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xblcore.plots.style import BLUE, VERMILLION
 from xblcore.workshop.answers import difference, unusable
-
-
-@dataclass(frozen=True, repr=False)
-class Feedback:
-    """What a check says, readable without colour.
-
-    Attributes:
-        passed: whether the answer is right.
-        message: what is off, or what was shown by being right.
-        hint: what to think about next; never empty where not passed.
-
-    >>> Feedback(False, "returned None", "End with return.")
-    ✗ Not yet: returned None
-      Hint: End with return.
-    """
-
-    passed: bool
-    message: str
-    hint: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.passed and not self.hint:
-            raise ValueError("hint must be there where an answer is not right, got none")
-
-    def __str__(self) -> str:
-        if self.passed:
-            return f"✓ Right: {self.message}"
-        return f"✗ Not yet: {self.message}\n  Hint: {self.hint}"
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        colour, head = (BLUE, "✓ Right") if self.passed else (VERMILLION, "✗ Not yet")
-        text = f"<b>{head}:</b> {_marked_up(self.message)}"
-        if self.hint:
-            text += f"<br><b>Hint:</b> {_marked_up(self.hint)}"
-        return (
-            f'<div role="status" style="border-left: 6px solid {colour}; padding: 0.4em 0.9em; '
-            f'margin: 0.3em 0; max-width: 60em">{text}</div>'
-        )
+from xblcore.workshop.feedback import Feedback, blank
 
 
 @dataclass(frozen=True)
@@ -98,13 +58,14 @@ class Exercise:
         name: of the function.
         cases: tried in this order.
         done: what being right shows.
-        hint: if nothing more special is known.
+        hint: if nothing more special is known; what to think of next, not the code.
         slips: mistakes to recognise.
         gradient_to: position of an argument that the result must be differentiable in.
         right: the solution, for the cells after an exercise.
         call: function and arguments of a case to the function's answer, where it is not called
             with the arguments as they are.
         no_gradient: message and hint for an answer of the right value that cannot train.
+        stops: hints for errors that people run into, by a pattern in the error's text.
     """
 
     name: str
@@ -121,12 +82,14 @@ class Exercise:
         "Stay with torch from the argument to the result: no .item(), .detach(), float() or NumPy "
         "in between.",
     )
+    stops: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, function: Any) -> Feedback:
         """What is off in the learner's ``function``, or that it is right."""
         if function is None or function is Ellipsis or not callable(function):
-            got = "a blank" if function is Ellipsis else repr(function)
-            return self._not_yet(f"`{self.name}` is not a function but {got}.")
+            if function is Ellipsis:
+                return blank(f"`{self.name}` is not a function but a blank.")
+            return self._not_yet(f"`{self.name}` is not a function but {function!r}.")
         for case in self.cases:
             feedback = self._check_case(function, case)
             if feedback is not None:
@@ -153,7 +116,9 @@ class Exercise:
         try:
             got = self.call(function, *arguments)
         except Exception as error:  # whatever a learner's code does is theirs to be told of
-            return self._not_yet(_stopped(function, error, self.name))
+            return self._stopped(function, error)
+        if got is Ellipsis:
+            return blank(f"there is still a blank: `{self.name}` is `...`, fill it in.")
         problem = unusable(got, self.name)
         if problem:
             return self._not_yet(problem)
@@ -200,6 +165,18 @@ class Exercise:
             told = told or difference(mistaken, case.expected) is not None
         return told
 
+    def _stopped(self, function: Callable[..., Any], error: Exception) -> Feedback:
+        """An error in the learner's code, by its own line, with the hint that fits it."""
+        text = (str(error).splitlines() or [""])[0]
+        if "ellipsis" in text.lower():
+            return blank(f"there is still a blank: fill in every `...` of `{self.name}`.")
+        file = getattr(getattr(function, "__code__", None), "co_filename", None)
+        own = [at for at in traceback.extract_tb(error.__traceback__) if at.filename == file]
+        where = f" in the line `{own[-1].line}`" if own and own[-1].line else ""
+        hint = next((hint for sign, hint in self.stops.items() if re.search(sign, text)), None)
+        message = f"`{self.name}` stopped{where} with {type(error).__name__}: {text}"
+        return self._not_yet(message, hint)
+
     def _not_yet(self, message: str, hint: str | None = None) -> Feedback:
         return Feedback(False, message, hint or self.hint)
 
@@ -214,19 +191,10 @@ def check_value(got: Any, expected: Any, *, name: str, done: str, hint: str) -> 
         done: what being right shows.
         hint: where to look.
     """
+    if got is Ellipsis:
+        return blank(f"there is still a blank: `{name}` is `...`, fill it in.")
     problem = unusable(got, name) or difference(got, expected)
     return Feedback(False, problem, hint) if problem else Feedback(True, done)
-
-
-def _stopped(function: Callable[..., Any], error: Exception, name: str) -> str:
-    """An error in the learner's code, by its own line."""
-    if "ellipsis" in str(error).lower():
-        return f"there is still a blank: fill in every `...` of `{name}`."
-    file = getattr(getattr(function, "__code__", None), "co_filename", None)
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    where = f" in the line `{own[-1].line}`" if own and own[-1].line else ""
-    text = (str(error).splitlines() or [""])[0]
-    return f"`{name}` stopped{where} with {type(error).__name__}: {text}"
 
 
 def _copies(arguments: tuple[Any, ...], gradient_to: int | None) -> tuple[Any, ...]:
@@ -239,9 +207,3 @@ def _copies(arguments: tuple[Any, ...], gradient_to: int | None) -> tuple[Any, .
         else:
             copies.append(argument.copy() if isinstance(argument, np.ndarray) else argument)
     return tuple(copies)
-
-
-def _marked_up(text: str) -> str:
-    """Text for a page, with what stands between backticks as code."""
-    parts = html.escape(text).split("`")
-    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))

@@ -85,6 +85,8 @@ def strip(
 def each_decoy(model: SplitNet, data: Data, *, image: int = 0, corner: str = "top left") -> Figure:
     """One clean test image with the decoy of each class in turn, and what the network answers.
 
+    Bold: the answer is the class of the decoy. Orange with a ✗: the answer is wrong.
+
     Args:
         model: a trained network.
         data: of the workshop.
@@ -102,10 +104,9 @@ def each_decoy(model: SplitNet, data: Data, *, image: int = 0, corner: str = "to
     ]
     fig = strip(variants, captions, columns=5, gap=0.45, width=6.5)
     for ax, decoy, answer in zip(fig.axes, CLASSES, answers, strict=True):
-        followed = CLASSES[answer] == decoy
         ax.xaxis.label.set(
             color=BLACK if answer == truth else VERMILLION,
-            weight="bold" if followed and answer != truth else "normal",
+            weight="bold" if CLASSES[answer] == decoy else "normal",
         )
     fig.suptitle(f"A {CLASSES[truth]}, and what the network says", size=11)
     return fig

@@ -124,9 +124,22 @@ def test_unknown_tasks_and_methods_without_weights():
     study = config.load(COMMITTED.parent)
     with pytest.raises(ValueError, match=f"task must be one of {TASK}.*, got 'mnist'; the grid is"):
         study.task("mnist")
-    message = "method must be one of erm, .*, got 'xbld'; give its weights under setup.decoy_fash"
+    message = "must have weights of 'xbld', got those of erm, .*; give its own under setup.decoy_"
     with pytest.raises(ValueError, match=message):
         study.task(TASK).weights_of("xbld")
+
+
+@pytest.mark.parametrize("value", ["1e3", "1.5e-3"])
+def test_a_number_that_yaml_takes_for_text_is_told_how_to_be_written(value, tmp_path):
+    root = edited(tmp_path, *SETUP, "weights", "rrr", [value])
+    with pytest.raises(ValueError, match=rf"got '{value}'; YAML takes .* write {float(value)!r}$"):
+        config.load(root).task(TASK)
+
+
+def test_a_task_of_the_grid_without_its_setup_is_named(tmp_path):
+    root = edited(tmp_path, "tasks", [TASK, "decoy_cocoo"])
+    with pytest.raises(ValueError, match="got 'decoy_cocoo'; did you mean 'decoy_coco'"):
+        config.load(root)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,10 @@ def test_masks_are_left_as_they_are_and_may_be_views() -> None:
     ("mask", "message"),
     [
         (np.zeros((1, 2, 2)), "mask must be a boolean NumPy array, got float64; binarise it first"),
-        (torch.zeros(1, 2, 2), "mask must be a boolean NumPy array, got Tensor; binarise it first"),
+        (
+            torch.zeros(1, 2, 2),
+            r"mask must be a boolean NumPy array, got Tensor; pass mask.cpu\(\)",
+        ),
         (np.zeros((2, 2), bool), r"mask must be \(N, H, W\) with at least one pixel, .* \(2, 2\)"),
         (np.zeros((1, 0, 2), bool), r"at least one pixel, got shape \(1, 0, 2\)"),
     ],

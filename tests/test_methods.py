@@ -13,7 +13,7 @@ from torch import nn
 from torch.func import functional_call
 
 from xblcore.cam import capture
-from xblcore.methods import METHODS, Annotations, Step
+from xblcore.methods import METHODS, Annotations, Method, Step
 from xblcore.methods.rbr import influence_gradient
 from xblcore.train import TrainingSet, forward
 
@@ -148,7 +148,7 @@ def test_the_penalty_needs_the_images_gradient_if_it_says_so(name):
     step = step_of(toys.small_net())
     without = dataclasses.replace(step, images=step.images.detach())
     if "input_gradient" in METHODS[name].needs:
-        with pytest.raises(RuntimeError, match="does not require grad"):
+        with pytest.raises(ValueError, match="add .input_gradient. to the method.s needs"):
             METHODS[name].penalty(without)
     else:
         METHODS[name].penalty(without)
@@ -192,3 +192,16 @@ def test_the_influence_gradient_by_hand():
     low, high = 1 / (1 + math.exp(2)), 1 / (1 + math.exp(-2))
     expected = torch.full((3, 1, 1, 1), -low + 2 * low * high, dtype=torch.float64)
     torch.testing.assert_close(influence_gradient(step), expected)
+
+
+def test_what_a_step_cannot_give_is_told() -> None:
+    step = Step(*[torch.zeros(1, 1, 2, 2)] * 4, None, toys.seeded(), nn.Identity())
+    with pytest.raises(ValueError, match="must be one of grad_cam, hires_cam, got 'hirescam'"):
+        step.cam("hirescam", "logit")
+    with pytest.raises(ValueError, match="add 'input_gradient' to the method's needs"):
+        step.input_gradient()
+
+
+def test_a_need_that_there_is_not() -> None:
+    with pytest.raises(ValueError, match="needs of mine must be of object_mask, .*, got 'mask'"):
+        Method("mine", "", "", needs=frozenset({"mask", "cam"}))

@@ -93,3 +93,30 @@ def test_under_global_average_pooling_grad_cam_is_hires_cam(name):
     )
     torch.testing.assert_close(grad, hires)
     assert grad.any()
+
+
+def test_an_own_network_is_taken_and_one_that_is_no_split_net_is_told(monkeypatch):
+    class Own:
+        smallest = 4
+
+        def __init__(self, whole):
+            self.whole = whole
+
+        def make(self, channels, classes, size):
+            head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(classes))
+            net = models.SplitNet(torch.nn.Conv2d(channels, 2, 3), head)
+            net(torch.zeros(1, channels, size, size))
+            return net if self.whole else torch.nn.Sequential(head)
+
+    monkeypatch.setitem(models.MODELS, "own", Own(whole=True))
+    model = models.build("own", channels=1, classes=3, size=8, seed=0)
+    assert models.grid_size(model, torch.zeros(1, 1, 8, 8)) == (6, 6)
+    monkeypatch.setitem(models.MODELS, "own", Own(whole=False))
+    with pytest.raises(ValueError, match="make of model 'own' must return a SplitNet, got Seq"):
+        models.build("own", channels=1, classes=3, size=8, seed=0)
+
+
+def test_a_grid_of_one_cell_is_refused():
+    model = models.SplitNet(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    with pytest.raises(ValueError, match="must have more than one cell, got 1 x 1"):
+        models.grid_size(model, torch.zeros(1, 1, 8, 8))

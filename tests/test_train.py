@@ -206,8 +206,37 @@ def test_a_label_outside_the_classes(name, label):
     data = toys.shortcut(16, seed=0)
     data.labels[3] = label
     low, high = min(label, 0), max(label, 1)
-    with pytest.raises(ValueError, match=rf"labels must be in \[0, 2\), got {low} to {high}"):
+    with pytest.raises(
+        ValueError, match=rf"labels must be in \[0, 2\), .*2 logits, got {low} to {high}"
+    ):
         fit(toys.small_net(), data, methods.get(name), CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "message"),
+    [
+        (lambda step: step.logits.sum(1), r"must be a scalar tensor, got shape \(16,\)"),
+        (lambda _step: None, "must be a scalar tensor, got None"),
+        (lambda _step: 0.5, "must be a scalar tensor, got 0.5"),
+        (lambda step: (-step.logits.square().sum()).sqrt(), "must be finite, got nan in the first"),
+        (lambda step: step.logits.sum().detach(), "must have a gradient, got one without"),
+    ],
+)
+def test_a_penalty_that_cannot_teach_is_told_in_the_first_step(penalty, message):
+    model = toys.small_net()
+    before = weights_of(model)
+    method = Method("mine", "", "", penalty=penalty)
+    with pytest.raises(ValueError, match=f"penalty of mine {message}"):
+        fit(model, toys.shortcut(32, seed=0), method, CONFIG)
+    assert torch.equal(weights_of(model), before)
+
+
+def test_a_penalty_needs_no_gradient_where_nothing_is_marked():
+    data = toys.shortcut(16, seed=0)
+    nothing = torch.zeros_like(data.annotations.object_mask)
+    marks = dataclasses.replace(data.annotations, object_mask=nothing, decoy_mask=nothing)
+    method = Method("mine", "", "", penalty=lambda step: torch.zeros(()))
+    fit(toys.small_net(), dataclasses.replace(data, annotations=marks), method, CONFIG)
 
 
 def test_as_many_labels_as_images():

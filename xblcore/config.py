@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 import reprlib
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,8 +100,9 @@ class TaskConfig:
         """
         if method not in self.weights:
             raise ValueError(
-                f"method must be one of {', '.join(self.weights)}, got {method!r}; "
-                f"give its weights under setup.{self.task}.weights in params.yaml"
+                f"{self.task} must have weights of {method!r}, got those of "
+                f"{', '.join(self.weights)}; give its own under setup.{self.task}.weights in "
+                "params.yaml"
             )
         return self.weights[method]
 
@@ -155,9 +158,15 @@ def load(root: Path | None = None) -> Config:
     """Read ``params.yaml`` of the project.
 
     Raises:
-        ValueError: not YAML, or a key that is missing or unknown.
+        ValueError: not YAML, a key that is missing or unknown, or a task without its setup.
     """
-    return from_mapping(Config, read_yaml(root or project.root(), "params.yaml"), "params.yaml")
+    found = from_mapping(Config, read_yaml(root or project.root(), "params.yaml"), "params.yaml")
+    for task in found.tasks:
+        if task not in found.setup:
+            raise ValueError(
+                f"params.yaml: tasks must be of setup, got {task!r}{nearest(task, found.setup)}"
+            )
+    return found
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -221,8 +230,7 @@ def from_mapping(kind: type[T], values: dict[str, Any], where: str) -> T:
     names = [field.name for field in fields]
     for key in values:
         if key not in names:
-            near = difflib.get_close_matches(str(key), names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = nearest(str(key), names)
             raise ValueError(f"{where} must not have the key {reprlib.repr(key)}{hint}")
     missing = [
         field.name
@@ -234,6 +242,16 @@ def from_mapping(kind: type[T], values: dict[str, Any], where: str) -> T:
         raise ValueError(f"{where} must have the key {missing[0]!r}, got none")
     typed = {name: _typed(values[name], types[name], f"{where}: {name}") for name in values}
     return kind(**typed)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message that refuses a name: the most similar one there is, if any.
+
+    >>> nearest("tv_outsid", ["erm", "tv_outside"]), nearest("x", ["erm"])
+    ("; did you mean 'tv_outside'?", '')
+    """
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
@@ -252,4 +270,11 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     if origin is None and type(value) is hint:
         return value
     name = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-    raise ValueError(f"{where} must be of type {name}, got {reprlib.repr(value)}")
+    remedy = ""
+    if (
+        hint is float
+        and isinstance(value, str)
+        and re.fullmatch(r"[-+]?\d+\.?\d*[eE][-+]?\d+", value)
+    ):
+        remedy = f"; YAML takes that for text, write {float(value)!r}"
+    raise ValueError(f"{where} must be of type {name}, got {reprlib.repr(value)}{remedy}")

@@ -114,6 +114,7 @@ def _small_edt(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 def _check(mask: NDArray[np.bool_]) -> None:
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
         kind = mask.dtype if isinstance(mask, np.ndarray) else type(mask).__name__
-        raise ValueError(f"mask must be a boolean NumPy array, got {kind}; binarise it first")
+        remedy = "pass mask.cpu().numpy()" if hasattr(mask, "cpu") else "binarise it first"
+        raise ValueError(f"mask must be a boolean NumPy array, got {kind}; {remedy}")
     if mask.ndim != 3 or 0 in mask.shape[1:]:
         raise ValueError(f"mask must be (N, H, W) with at least one pixel, got shape {mask.shape}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,12 +71,28 @@ class Measurement:
 def predict(model: nn.Module, images: Tensor) -> Tensor:
     """Logits ``(N, classes)`` in eval mode, without a graph, in batches."""
     with evaluating(model), torch.no_grad():
-        return torch.cat([model(batch) for batch in images.split(BATCH)])
+        return _in_batches(model, images)
 
 
 def attributions(model: nn.Module, images: Tensor, explainer: Explainer, *, layer: str) -> Tensor:
     """Attributions ``(N, h, w)`` of the predicted classes, in batches."""
-    return torch.cat([explainer.attribute(model, batch, layer) for batch in images.split(BATCH)])
+    return _in_batches(lambda batch: explainer.attribute(model, batch, layer), images)
+
+
+def _in_batches(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """What the function makes of all images, a batch at a time, in a tensor made once.
+
+    Put together at the end, all of it would be there twice.
+    """
+    found: Tensor | None = None
+    for start in range(0, len(images), BATCH):
+        part = function(images[start : start + BATCH])
+        if found is None:
+            found = part.new_empty(len(images), *part.shape[1:])
+        found[start : start + len(part)] = part
+    if found is None:
+        raise ValueError("images must be at least one, got none")
+    return found
 
 
 def behaviour(

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,17 @@ def _averaged(filters: int, classes: int) -> nn.Sequential:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(filters, classes))
 
 
+class Architecture(Protocol):
+    """What an entry of :data:`MODELS` must have."""
+
+    @property
+    def smallest(self) -> int:
+        """Least side of the images, in pixels."""
+
+    def make(self, channels: int, classes: int, size: int) -> SplitNet:
+        """The network for images of ``size`` pixels a side, weights from the global generator."""
+
+
 @dataclass(frozen=True)
 class Network:
     """One network of the study.
@@ -110,7 +122,7 @@ _CONNECTED = {
     "three_conv_cnn": Network((16, 16, 32), pools=1, normalised=False),
     "four_conv_cnn": Network((8, 16, 32, 32), pools=3, normalised=True),
 }
-MODELS = {
+MODELS: dict[str, Architecture] = {
     **_CONNECTED,
     **{f"{name}_gap": replace(network, averaged=True) for name, network in _CONNECTED.items()},
 }
@@ -141,14 +153,27 @@ def build(name: str, *, channels: int, classes: int, size: int, seed: int) -> Sp
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPU's too
         model = network.make(channels, classes, size)
+    if not isinstance(model, SplitNet):
+        kind = type(model).__name__
+        raise ValueError(f"make of model {name!r} must return a SplitNet, got {kind}")
     # 1.5 times as fast on a CPU; the stubs of Module.to do not know the argument.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
 
 
 def grid_size(model: SplitNet, images: Tensor) -> tuple[int, int]:
-    """Height and width of the CAM's grid for images of this shape."""
+    """Height and width of the CAM's grid for images of this shape.
+
+    Raises:
+        ValueError: a grid of one cell.
+    """
     trunk = copy.deepcopy(model.features).eval()  # batch norm would learn from this one image
     with torch.no_grad():
         features = trunk(images[:1])
-    return features.shape[2], features.shape[3]
+    height, width = features.shape[2:]
+    if height * width == 1:
+        raise ValueError(
+            "the CAM's grid must have more than one cell, got 1 x 1: a CAM can point nowhere; "
+            "pool less, or take larger images"
+        )
+    return height, width

@@ -121,6 +121,8 @@ def fit(
             _check_classes(labels, seen.logits)
             cross_entropy = functional.cross_entropy(seen.logits, seen.labels)
             penalty = method.penalty(seen) if method.penalty else torch.zeros_like(cross_entropy)
+            if step == 0:
+                _check_first(penalty, seen, method)
             loss = method.ce_weight * cross_entropy + ramp * config.weight * penalty
             optimizer.zero_grad()
             loss.backward()
@@ -166,7 +168,34 @@ def _check_classes(labels: tuple[int, int], logits: Tensor) -> None:
     """Cross-entropy would skip the label -100 in silence, and stop a GPU for others."""
     classes = logits.shape[1]
     if labels[0] < 0 or labels[1] >= classes:
-        raise ValueError(f"labels must be in [0, {classes}), got {labels[0]} to {labels[1]}")
+        raise ValueError(
+            f"labels must be in [0, {classes}), as the network has {classes} logits, got "
+            f"{labels[0]} to {labels[1]}"
+        )
+
+
+def _check_first(penalty: Tensor, step: Step, method: Method) -> None:
+    """What an explanation loss that was just written may get wrong, told in the first step."""
+    if method.penalty is None:
+        return
+    got = f"shape {tuple(penalty.shape)}" if isinstance(penalty, Tensor) else repr(penalty)
+    if not isinstance(penalty, Tensor) or penalty.ndim:
+        raise ValueError(
+            f"penalty of {method.name} must be a scalar tensor, got {got}; reduce it over the "
+            "images that are annotated, see xblcore.losses.common.reduce"
+        )
+    if step.logits.isfinite().all() and not penalty.isfinite():
+        raise ValueError(
+            f"penalty of {method.name} must be finite, got {penalty.item()} in the first step, "
+            "before it taught anything: look for a root, a logarithm or a division in it (a CAM "
+            "can be all zero)"
+        )
+    marks = step.annotations.object_mask.any() or step.annotations.decoy_mask.any()
+    if marks and method.has_gradient and not penalty.requires_grad:
+        raise ValueError(
+            f"penalty of {method.name} must have a gradient, got one without: it would teach "
+            "nothing; make it of step.cam(...) or step.input_gradient() and detach neither"
+        )
 
 
 def _log(epoch: int, means: Tensor, method: Method, config: TrainConfig) -> EpochLog:

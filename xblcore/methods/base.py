@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -77,12 +77,27 @@ class Step:
     model: nn.Module
 
     def cam(self, method: CamMethod, score: ScoreKind) -> Tensor:
-        """Non-negative CAM ``(N, h, w)`` of the labels' score, differentiable."""
+        """Non-negative CAM ``(N, h, w)`` of the labels' score, differentiable.
+
+        Raises:
+            ValueError: an unknown method or score.
+        """
+        if method not in CAM_METHODS:
+            raise ValueError(f"method must be one of {', '.join(CAM_METHODS)}, got {method!r}")
         scores = class_scores(self.logits, self.labels, kind=score, generator=self.generator)
         return non_negative(CAM_METHODS[method](self.features, scores, create_graph=True), score)
 
     def input_gradient(self) -> Tensor:
-        """``d/dx sum_k log p_k``, ``(N, C, H, W)``, differentiable."""
+        """``d/dx sum_k log p_k``, ``(N, C, H, W)``, differentiable.
+
+        Raises:
+            ValueError: the method does not say that it needs it.
+        """
+        if not self.images.requires_grad:
+            raise ValueError(
+                "images must require a gradient, got images without; "
+                "add 'input_gradient' to the method's needs"
+            )
         total = self.logits.log_softmax(1).sum()
         (gradient,) = torch.autograd.grad(total, self.images, create_graph=True)
         return gradient
@@ -108,6 +123,7 @@ class Method:
         weights: task to default weight, where it is known for a task.
         ce_weight: of the cross-entropy.
         fixed_weight: the weight belongs to the method and is not tuned.
+        has_gradient: whether the penalty has one; without, it teaches nothing.
         train_split: the split that it learns from.
     """
 
@@ -121,7 +137,15 @@ class Method:
     weights: Mapping[str, float] = field(default_factory=dict, hash=False)
     ce_weight: float = 1.0
     fixed_weight: bool = False
+    has_gradient: bool = True
     train_split: Literal["train", "train_clean"] = "train"
+
+    def __post_init__(self) -> None:
+        known = get_args(Need)
+        if unknown := sorted(self.needs - {*known}):
+            raise ValueError(
+                f"needs of {self.name} must be of {', '.join(known)}, got {unknown[0]!r}"
+            )
 
     def weight_for(self, task: str) -> float:
         """Default weight for a task; the method's own where it has none for the task.

@@ -25,4 +25,5 @@ METHOD = Method(
     default_weight=released.DISTANCE_WEIGHT,
     ce_weight=released.CE_WEIGHT,
     fixed_weight=True,
+    has_gradient=False,
 )

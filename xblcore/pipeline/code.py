@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from xblcore import imports, project
+from xblcore import config, imports, project
 from xblcore.pipeline import stage
 
 
@@ -25,9 +25,18 @@ def write(folder: Path) -> list[Path]:
 
     Returns:
         The files, by method.
+
+    Raises:
+        ValueError: a method of ``params.yaml`` that there is not.
     """
     from xblcore.methods import METHODS  # slow: the stage's end is watched for before
 
+    for name in config.load().methods:
+        if name not in METHODS:
+            raise ValueError(
+                "methods in params.yaml must be modules of xblcore/methods/, "
+                f"got {name!r}{config.nearest(name, METHODS)}"
+            )
     shutil.rmtree(folder, ignore_errors=True)
     paths = []
     for name in METHODS:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from xblcore import imports
+import dataclasses
+
+import pytest
+
+from xblcore import config, imports
 from xblcore.methods import METHODS
 from xblcore.pipeline import code
 
@@ -21,3 +25,12 @@ def test_every_method_has_its_own_file_and_none_is_left_over(tmp_path):
 def test_the_same_code_gives_the_same_bytes(tmp_path):
     first = [path.read_bytes() for path in code.write(tmp_path / "a")]
     assert first == [path.read_bytes() for path in code.write(tmp_path / "b")]
+
+
+def test_a_method_that_there_is_not_is_named_and_nothing_is_written(tmp_path, monkeypatch):
+    grid = config.load()
+    wrong = dataclasses.replace(grid, methods=[*grid.methods, "xbl_dd"])
+    monkeypatch.setattr(config, "load", lambda: wrong)
+    with pytest.raises(ValueError, match="got 'xbl_dd'; did you mean 'xbl_d'"):
+        code.write(tmp_path / "code")
+    assert not (tmp_path / "code").exists()

@@ -64,10 +64,10 @@ browser-test: setup ## tests that drive JupyterLab in a browser; needs Chromium
 	$(RUN) -m xblcore.pipeline.fetch --task decoy_fashion_mnist
 	$(RUN) -m pytest -m browser tests/browser
 
-# For this machine alone, whatever a configuration of Jupyter says; the token is Jupyter's own.
 # Without JupyterLab's question about news, which a learner would meet first.
 QUIET := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
+# For this machine alone, whatever a configuration of Jupyter says; the token is Jupyter's own.
 lab: setup ## open JupyterLab at the start page
 	$(VENV)/bin/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/start.ipynb $(QUIET)
 

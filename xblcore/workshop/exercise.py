@@ -118,7 +118,7 @@ class Exercise:
         except Exception as error:  # whatever a learner's code does is theirs to be told of
             return self._stopped(function, error)
         if got is Ellipsis:
-            return blank(f"there is still a blank: `{self.name}` is `...`, fill it in.")
+            return _unfilled(self.name)
         problem = unusable(got, self.name)
         if problem:
             return self._not_yet(problem)
@@ -192,7 +192,7 @@ def check_value(got: Any, expected: Any, *, name: str, done: str, hint: str) -> 
         hint: where to look.
     """
     if got is Ellipsis:
-        return blank(f"there is still a blank: `{name}` is `...`, fill it in.")
+        return _unfilled(name)
     problem = unusable(got, name) or difference(got, expected)
     return Feedback(False, problem, hint) if problem else Feedback(True, done)
 
@@ -207,3 +207,7 @@ def _copies(arguments: tuple[Any, ...], gradient_to: int | None) -> tuple[Any, .
         else:
             copies.append(argument.copy() if isinstance(argument, np.ndarray) else argument)
     return tuple(copies)
+
+
+def _unfilled(name: str) -> Feedback:
+    return blank(f"there is still a blank: `{name}` is `...`, fill it in.")

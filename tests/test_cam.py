@@ -341,6 +341,21 @@ def test_a_layer_may_be_given_itself():
 # ---------------------------------------------------------------- rejections
 
 
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (
+            torch.rand(1, 8, 8),
+            r"images must be \(N, C, H, W\), got shape \(1, 8, 8\); one image is",
+        ),
+        (torch.rand(2, 1, 8, 8).numpy(), "images must be a tensor, got ndarray; pass torch.as_te"),
+    ],
+)
+def test_rejected_images(images, message):
+    with pytest.raises(ValueError, match=message):
+        cam.explain(toys.gap_net(), images, layer="features")
+
+
 class Pair(nn.Module):
     def forward(self, images):
         return images, images

@@ -339,6 +339,9 @@ def test_rejected_annotations_and_reductions(loss):
         wrong, message = mask, "distance must be floating, got torch.bool"
     with pytest.raises(ValueError, match=message):
         function(cam, wrong)
+    name = message.split()[0]
+    with pytest.raises(ValueError, match=f"{name} must be a tensor, got ndarray; pass torch.as_t"):
+        function(cam, wrong.numpy())
 
 
 @pytest.mark.parametrize("loss", [name for name in toys.LOSSES if name.startswith("xbl_d")])

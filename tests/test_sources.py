@@ -108,6 +108,17 @@ def test_download_that_cannot_succeed_says_why_and_leaves_nothing_whole(
     assert requests_made in (None, len(server.asked)) and 1 <= len(server.asked) <= 3
 
 
+@pytest.mark.parametrize("there", [0, HALF])
+def test_a_mirror_that_never_ends_is_left_and_leaves_nothing(server, tmp_path, monkeypatch, there):
+    monkeypatch.setattr(downloads, "LARGEST", len(CONTENT) - 1)
+    (tmp_path / "file.gz.part").write_bytes(CONTENT[:there])
+    with pytest.raises(DownloadError, match=f"TooLarge: .* at most {len(CONTENT) - 1} bytes"):
+        fetch_one([server.mirror("a", "ok") + "file.gz"], tmp_path / "file.gz", attempts=3)
+    assert not os.listdir(tmp_path) and len(server.asked) == 1
+    monkeypatch.setattr(downloads, "LARGEST", len(CONTENT))
+    fetch_one([server.mirror("b", "ok") + "file.gz"], tmp_path / "file.gz")
+
+
 def test_reachable_names_those_that_answer(server):
     mute, free = server.mirror("mute", "mute"), server.mirror("free", "ok")
     refused = "http://127.0.0.1:1/"

@@ -120,7 +120,7 @@ def test_unknown_names(root):
     with pytest.raises(ValueError, match=f"task must be one of {TASK}, got 'mnist'"):
         study.train_method("mnist", "erm", root=root)
     with pytest.raises(
-        ValueError, match="method must be one of erm, oracle, xbl_d, got 'rrr'; give"
+        ValueError, match="must have weights of 'rrr', got those of erm, oracle, xbl_d; give"
     ):
         study.train_method(TASK, "rrr", root=root)
 

@@ -225,6 +225,7 @@ def explain(
     """
     if method not in CAM_METHODS:
         raise ValueError(f"method must be one of {', '.join(CAM_METHODS)}, got {method!r}")
+    _check_images(images)
     mode = contextlib.nullcontext() if create_graph else evaluating(model)
     with mode, capture(model, layer, trunk_graph=create_graph) as seen:
         logits = model(images)
@@ -237,3 +238,14 @@ def explain(
         scores = class_scores(logits, target, kind=score, generator=generator)
         cam = CAM_METHODS[method](seen.features, scores, create_graph=create_graph)
         return non_negative(cam, score)
+
+
+def _check_images(images: Tensor) -> None:
+    if not isinstance(images, Tensor):
+        kind = type(images).__name__
+        raise ValueError(f"images must be a tensor, got {kind}; pass torch.as_tensor(images)")
+    if images.ndim != 4:
+        raise ValueError(
+            f"images must be (N, C, H, W), got shape {tuple(images.shape)}; "
+            "one image is images[None]"
+        )

@@ -41,6 +41,13 @@ def test_an_own_method_gets_a_lasting_style_and_its_own_name():
     MarkerStyle(first.marker)
 
 
+def test_a_misspelt_colour_is_named_with_those_there_are(monkeypatch):
+    look = {"label": "Mine", "colour": "blu", "marker": "o"}
+    monkeypatch.setattr(style.yaml, "safe_load", lambda _: {"mine": look})
+    with pytest.raises(ValueError, match="colour of mine in .*methods.yaml must be .* got 'blu'"):
+        style._looks()
+
+
 @pytest.mark.parametrize(("data", "said"), [("original", False), ("stand-in", True)])
 def test_titles_say_when_the_data_are_a_stand_in(data, said):
     text = style.title("Accuracy", task="decoy_cifar10", data=data)

@@ -27,9 +27,16 @@ TRANSIENT = {408, 425, 429}
 # What is lost when a connection breaks, and the least that renews the patience.
 CHUNK = 1 << 13
 
+# No raw file of the study is a quarter of it; a mirror that never ends shall not fill the disk.
+LARGEST = 1 << 30
+
 
 class DownloadError(OSError):
     """No mirror served the file; the message says what each one did."""
+
+
+class TooLarge(requests.RequestException):
+    """A mirror serves more than :data:`LARGEST` bytes."""
 
 
 def check_sha256(expected: str) -> Callable[[Path], None]:
@@ -136,6 +143,8 @@ def download(
                 failures[url] = f"{type(error).__name__}: {error}"
                 if _is_final(error):
                     refused.add(url)
+                if isinstance(error, TooLarge):
+                    part.unlink()
                 continue
             try:
                 check(part)
@@ -152,6 +161,8 @@ def download(
 
 
 def _is_final(error: Exception) -> bool:
+    if isinstance(error, TooLarge):
+        return True
     response = error.response if isinstance(error, requests.RequestException) else None
     # None and not truth: a response of status 400 and above is False.
     return (
@@ -191,6 +202,8 @@ def _continue_part(url: str, part: Path, waiting: Patience, timeout: float, prog
             ) as bar,
         ):
             for chunk in response.raw.stream(CHUNK, decode_content=False):
+                if file.tell() + len(chunk) > LARGEST:
+                    raise TooLarge(f"a raw file must have at most {LARGEST} bytes, got more")
                 file.write(chunk)
                 bar.update(len(chunk))
                 waiting.renew()

@@ -15,12 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from xblcore.datasets.download import (
-    DownloadError,
-    check_sha256,
-    download,
-    reachable,
-)
+from xblcore.datasets.download import DownloadError, check_sha256, download, reachable
 from xblcore.project import sha256_of, write_atomic
 
 log = logging.getLogger(__name__)

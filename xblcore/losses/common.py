@@ -66,6 +66,9 @@ def check_cam(cam: Tensor, other: Tensor, name: str) -> None:
 
 def check_annotation(other: Tensor, name: str, shape: torch.Size, remedy: str = "") -> None:
     """Refuse an annotation of another shape or of the wrong type."""
+    if not isinstance(other, Tensor):
+        kind = type(other).__name__
+        raise ValueError(f"{name} must be a tensor, got {kind}; pass torch.as_tensor({name})")
     if other.shape != shape:
         raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(other.shape)}{remedy}")
     if (other.dtype == torch.bool) == (name == "distance"):  # masks of 255, a mask for a distance

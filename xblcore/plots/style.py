@@ -76,14 +76,18 @@ class MethodStyle:
 def _looks() -> dict[str, MethodStyle]:
     """What ``methods.yaml`` beside this file says of each method."""
     text = (Path(__file__).parent / "methods.yaml").read_text(encoding="utf-8")
-    return {
-        name: MethodStyle(
-            look["label"],
-            COLOURS[look["colour"]],
-            tuple(look["marker"]) if isinstance(look["marker"], list) else look["marker"],
+    return {name: _look(name, **look) for name, look in yaml.safe_load(text).items()}
+
+
+def _look(name: str, *, label: str, colour: str, marker: Any) -> MethodStyle:
+    if colour not in COLOURS:
+        raise ValueError(
+            f"colour of {name} in xblcore/plots/methods.yaml must be one of "
+            f"{', '.join(COLOURS)}, got {colour!r}"
         )
-        for name, look in yaml.safe_load(text).items()
-    }
+    return MethodStyle(
+        label, COLOURS[colour], tuple(marker) if isinstance(marker, list) else marker
+    )
 
 
 METHODS = _looks()

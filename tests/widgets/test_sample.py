@@ -59,6 +59,29 @@ def test_a_simulated_hand_marks_only_where_nobody_has_begun(given, tmp_path, lay
         assert (drawn & there).sum() > 0.25 * there.sum()
 
 
+def test_an_interrupted_simulation_goes_on_and_a_persons_stroke_ends_it(given, tmp_path):
+    def drawn(store):
+        return {name: store.drawing(name).done for name in store.names}
+
+    whole = AnnotationStore(given.images, tmp_path / "whole")
+    sample.simulate_marks(whole, given.truth, count=5)
+    done = {name: strokes for name, strokes in drawn(whole).items() if strokes}
+    first, second, *_ = done
+
+    begun = AnnotationStore(given.images, tmp_path / "begun")
+    for stroke in done[first]:
+        begun.add(first, stroke)
+    begun.add(second, done[second][0])
+    missing = 5 - 1 - (len(done[second]) == 1)
+    again = AnnotationStore(given.images, tmp_path / "begun")  # as after a restart, from the disk
+    assert sample.simulate_marks(again, given.truth, count=5) == missing
+    assert drawn(again) == drawn(whole)
+
+    again.add(first, done[second][0])
+    again.undo(second)
+    assert sample.simulate_marks(again, given.truth, count=5) == 0
+
+
 def test_a_network_is_trained_on_it_and_refined_and_shown(given, tmp_path):
     model = sample.trained_network(given, epochs=1)
     store = AnnotationStore(given.images, tmp_path)

@@ -29,6 +29,7 @@ from xblcore.pipeline.dvc_command import (
     drop_damaged,
     generations,
 )
+from xblcore.pipeline.outlook import of_results
 
 POLL_SECONDS = 0.1
 LOG_TAIL = 30
@@ -41,22 +42,23 @@ class ReproductionError(RuntimeError):
 
 
 def run_side_by_side(root: Path, names: Sequence[str], jobs: int) -> None:
-    """Run independent stages, ``jobs`` at a time, the next one as soon as one is done.
+    """Run independent stages, ``jobs`` at a time, the longest first.
 
     Raises:
         ReproductionError: one failed; those beside it were ended.
     """
     logs = root / "build" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    waiting, running = deque(names), dict[str, Dvc]()
-    took: list[float] = []
+    outlook = of_results(root)
+    waiting, running = deque(outlook.longest_first(names)), dict[str, Dvc]()
+    took: dict[str, float] = {}
     begun = time.monotonic()
 
     def progress() -> str:
         text = f"stage {len(took)} of {len(names)} done, {clock(time.monotonic() - begun)} so far"
         if took:
-            left = remaining(took, [command.age for command in running.values()], len(waiting))
-            text += f", about {clock(left / jobs)} left"
+            ages = {name: command.age for name, command in running.items()}
+            text += f", about {clock(outlook.left(took, ages, list(waiting), jobs))} left"
         return text
 
     try:
@@ -72,31 +74,14 @@ def run_side_by_side(root: Path, names: Sequence[str], jobs: int) -> None:
                     how = f"was ended by signal {-code}" if code < 0 else "failed"
                     raise ReproductionError(f"{_tail(command.log)}\nstage {name} {how}")
                 if code == 0:
-                    took.append(running.pop(name).age)
-                    print(f"{CLEAR}{name} took {clock(took[-1])}; {progress()}", flush=True)
+                    took[name] = running.pop(name).age
+                    print(f"{CLEAR}{name} took {clock(took[name])}; {progress()}", flush=True)
             if CLEAR:
                 print(f"{CLEAR}{progress()}: {', '.join(running)}", end="", flush=True)
     finally:
         print(end=CLEAR, flush=True)
         for command in running.values():
             command.stop()
-
-
-def remaining(took: Sequence[float], ages: Sequence[float], waiting: int) -> float:
-    """Seconds of work left: every stage is expected to take the mean of those done.
-
-    One that has taken that long already is expected to take a tenth of it more.
-
-    Args:
-        took: seconds of each finished stage, at least one.
-        ages: seconds since the start of each running one.
-        waiting: number of stages not begun.
-
-    >>> remaining([10.0, 30.0], [5.0, 30.0], 2)
-    57.0
-    """
-    mean = sum(took) / len(took)
-    return mean * waiting + sum(max(mean - age, mean / 10) for age in ages)
 
 
 def clock(seconds: float) -> str:

@@ -161,7 +161,9 @@ def simulate_marks(
     seed: int = 0,
     jitter: float = 0.2,
 ) -> int:
-    """Draw what a quick person would, where nothing is marked yet: for a run without a person.
+    """Draw what a quick person would, where no person has begun: for a run without one.
+
+    A simulation that was interrupted goes on where it stopped.
 
     Args:
         store: images to draw on.
@@ -172,23 +174,26 @@ def simulate_marks(
         jitter: as in :func:`~xblcore.widgets.simulated.simulate`.
 
     Returns:
-        How many images were drawn on; 0 where a person has already begun.
+        How many images were drawn on; 0 where all is drawn, or a person has begun.
 
     Raises:
         ValueError: a truth that does not belong to the images.
     """
-    if store.marked:
-        return 0
     found = exchange.read_coco(truth, store.images.sizes)
     names = [name for name, kind in found if kind == layer]
     masks = np.stack([found[name, layer] for name in names])
     strokes = simulate(
         masks, layer, generator=np.random.default_rng(seed), count=count, jitter=jitter
     )
-    for n, drawn in strokes.items():
+    simulated = {names[n]: tuple(drawn) for n, drawn in strokes.items()}
+    begun = {name: store.drawing(name).done for name in store.names}
+    if any(done != simulated.get(name, ())[: len(done)] for name, done in begun.items()):
+        return 0
+    rest = {name: drawn[len(begun[name]) :] for name, drawn in simulated.items()}
+    for name, drawn in rest.items():
         for stroke in drawn:
-            store.add(names[n], stroke)
-    return len(strokes)
+            store.add(name, stroke)
+    return sum(map(bool, rest.values()))
 
 
 def _write(folder: Path, split: datasets.Split) -> list[str]:

@@ -20,7 +20,7 @@ def peak_mib(call: Callable[[], object]) -> float:
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         kept = call()  # held, so that what it returns counts to the end
-    del kept
+        del kept  # while it is watched, or the next count would begin with it
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))

@@ -168,22 +168,24 @@ def seconds_of_run(costs: pd.DataFrame, settings: TaskConfig, method: str, data:
     return total
 
 
-def estimate(costs: pd.DataFrame, grid: Config, *, data: str) -> pd.DataFrame:
+def estimate(costs: pd.DataFrame, grid: Config, *, data: str | None) -> pd.DataFrame:
     """Runs of every task x method of a profile, seconds of one, and core hours of all of them.
 
     Args:
         costs: of :func:`measure`.
         grid: ``params.yaml`` in the profile that is asked for.
-        data: ``original`` or ``stand-in``, of the tasks whose images differ in size.
+        data: ``original`` or ``stand-in``, of the tasks whose images differ in size; None: what the
+            profile insists on, or the original.
     """
     rows = []
     for task in grid.tasks:
         settings = grid.task(task)
+        kind = data or ("original" if settings.data == "auto" else settings.data)
         for method in grid.methods:
             runs = runs_of(settings, method)
-            each = seconds_of_run(costs, settings, method, data)
-            rows.append((task, method, runs, each, runs * each / 3600))
-    return pd.DataFrame(rows, columns=["task", "method", "runs", "seconds", "core_hours"])
+            each = seconds_of_run(costs, settings, method, kind)
+            rows.append((task, kind, method, runs, each, runs * each / 3600))
+    return pd.DataFrame(rows, columns=["task", "data", "method", "runs", "seconds", "core_hours"])
 
 
 def beside_measured(costs: pd.DataFrame, folder: Path) -> pd.DataFrame:

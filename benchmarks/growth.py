@@ -54,7 +54,10 @@ OPTIONS = {
     "--method": {"choices": methods.METHODS, "action": "append", "help": "default: xbl_d, rrr"},
     "--network": {"choices": models.MODELS, "default": "small_cnn"},
     "--estimate": {"metavar": "PROFILE", "help": "measure nothing; what its runs will take"},
-    "--data": {"choices": ("original", "stand-in"), "default": "original", "help": "of estimate"},
+    "--data": {
+        "choices": ("original", "stand-in"),
+        "help": "of estimate (default: what the profile insists on, or original)",
+    },
     "--compare": {"type": Path, "metavar": "FOLDER", "help": "a checkout with finished runs"},
 }
 
@@ -199,7 +202,7 @@ def estimate(run: Bench) -> None:
     costs = pd.read_csv(path)
     grid = dataclasses.replace(config.load(), profile=run.options.estimate)
     runs = _costs.estimate(costs, grid, data=run.options.data)
-    tell(runs, f"profile {grid.profile}, {run.options.data} data, seconds of one run on one core")
+    tell(runs, f"profile {grid.profile}, seconds of one run on one core")
     by_task = runs.groupby("task", sort=False)[["runs", "core_hours"]].sum()
     tell(by_task.reset_index(), "by task")
     print(f"\nall {runs['runs'].sum()} runs: {runs['core_hours'].sum():.1f} core hours")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from xblcore import expected, reported, results, verify
+from xblcore import config, expected, reported, results, verify
 from xblcore.expected import Number
 from xblcore.pipeline import verify as command
 
@@ -66,6 +66,10 @@ def write_project(root: Path, *, data: str = "original", profile: str = "laptop"
 def project(tmp_path, monkeypatch) -> Path:
     """Current folder: a project whose results are those expected."""
     write_project(tmp_path)
+    for method in config.load(tmp_path).methods:
+        runs = results.folder(TASK, method, root=tmp_path) / "runs.csv"
+        runs.parent.mkdir(parents=True)
+        runs.touch()
     monkeypatch.chdir(tmp_path)
     expected.renew("laptop", reported.own())
     return tmp_path
@@ -156,6 +160,29 @@ def test_the_same_results_agree_bit_for_bit(project, capsys):
     assert f"{TASK}: identical bit for bit" in output
     assert f"Profile laptop: {NUMBERS} of {NUMBERS} numbers agree." in output
     assert "at most 1% of readers" in output
+
+
+def test_what_came_with_the_project_is_not_taken_for_the_readers(project, capsys):
+    (results.folder(TASK, "rrr", root=project) / "runs.csv").unlink()
+    assert command.main([]) == 2
+    error = capsys.readouterr().err
+    assert f"1 trainings, first rrr on {TASK}, were not run here" in error
+    assert "run: make reproduce" in error
+
+
+def test_numbers_that_could_hardly_disagree_are_counted(project, capsys):
+    def set_all(values, tolerance):
+        for method in block(values)["methods"].values():
+            for number in method["numbers"].values():
+                number["tolerance"] = tolerance
+
+    change_expected(project, lambda values: set_all(values, 0.499))
+    assert command.main([]) == 0
+    assert "may differ by" not in capsys.readouterr().out
+    change_expected(project, lambda values: set_all(values, 0.5))
+    assert command.main([]) == 0
+    told = f"numbers agree. {NUMBERS} of them may differ by 0.5 or more"
+    assert told in capsys.readouterr().out
 
 
 def test_a_small_change_agrees_though_not_bit_for_bit(project, capsys):

@@ -39,14 +39,17 @@ CLAIMS = {
     "C4": "It holds on three image classification tasks.",
 }
 RULES = {
-    "C1": "Paired by seed, XBL-D minus ERM: accuracy on clean test images, and distance focus by "
-    f"{label(EXPLAINER)}, the paper's explainer, which XBL-D is not trained against. Supported if "
-    "both 95% intervals lie above 0.",
+    "C1": "Of XBL-D, this compendium's own form of the loss; its plain reading, XBL-D (Grad-CAM), "
+    "and the released arithmetic stand beside it in the summary. Paired by seed, XBL-D minus ERM: "
+    f"accuracy on clean test images, and distance focus by {label(EXPLAINER)}, the paper's "
+    "explainer, which XBL-D is not trained against. Supported if both 95% intervals lie above 0.",
     "C2": "Paired by seed, accuracy on clean test images: XBL-D minus XBL-overlap (the same loss "
     "with the decoy's overlap in the place of the distance) and XBL-D minus RRR-G. And what "
     "overlap hides in XBL-overlap: the share of ERM's wrong reason that is cured, by "
     f"{label(TAUGHT)}, on which it is trained, minus the share of ERM's decoy flips above the "
-    "oracle's that is cured. Supported if all three 95% intervals lie above 0.",
+    "oracle's that is cured. Supported if all three 95% intervals lie above 0. XBL-D is told where "
+    "the object is, the other two where the decoy is: this compares the losses as they are used, "
+    "and does not tell the distance from the annotation.",
     "C3": "Spearman's correlation with accuracy on clean test images over all runs (method x "
     f"weight x seed); metrics by {label(EXPLAINER)} on test images with a decoy, oriented so that "
     "higher is better. Fixed beforehand: distance focus (1 - sum P D / max D) against the energy "

@@ -1,7 +1,7 @@
 """The results that a project has, gathered to be compared: weights, hashes, means and tolerances.
 
 What is in git is enough: ``results/metrics.csv``, ``summary.csv`` and ``claims.json`` beside
-``params.yaml``. So a fresh clone can be asked too.
+``params.yaml``. A fresh clone has that too, so whoever asks must see to it that something was run.
 """
 
 from __future__ import annotations
@@ -162,7 +162,12 @@ def _text(path: Path) -> str:
 
 
 def _table(text: str, columns: list[str], name: str) -> pd.DataFrame:
-    table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values={"value": [""]})
+    table = pd.read_csv(
+        io.StringIO(text),
+        keep_default_na=False,
+        na_values={"value": [""]},
+        float_precision="round_trip",
+    )
     missing = [column for column in columns if column not in table]
     if missing:
         raise ValueError(f"{name} must have the column {missing[0]!r}, got none; {REPRODUCE}")

@@ -99,7 +99,10 @@ def load_runs(tasks: Sequence[str] | None = None, *, root: Path | None = None) -
                 "make reproduce"
             )
         empty = {"value": [""], "nan_share": [""]}  # else "none", an explainer, would be NaN too
-        tables.append(pd.read_csv(path, keep_default_na=False, na_values=empty))
+        table = pd.read_csv(  # to the last bit, which is pandas's default from 3.0 on
+            path, keep_default_na=False, na_values=empty, float_precision="round_trip"
+        )
+        tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 

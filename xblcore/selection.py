@@ -3,8 +3,9 @@
 Accuracy on ``val`` cannot choose, since the decoy tells the label there too and the uncured model
 wins. The rule takes accuracy on ``val_swapped``: the same validation images, the value of the decoy
 replaced by another class's. It needs validation images and the annotation of what is wrong in them,
-no more; a model scores high there only if it knows the object *and* does not follow the decoy, so
-a collapsed model loses as an uncured one does.
+no more; a model scores high there only if it knows the object *and* does not follow the decoy. An
+uncured model scores below chance there, a collapsed one at chance: where no weight cures, the rule
+takes a collapsed one, with two classes (chance 0.5) sooner than with ten.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from xblcore.expected import Block, Number, Task
 Mark = Literal["✓", "✗", "=", "≠", "–"]
 MEANING = "✓ agrees  ✗ disagrees  = the same  ≠ another, not counted  – not compared"
 ROUNDING = 1e-9  # the file has ten digits
+LOOSE = 0.5  # half of what most quantities can differ by at all
 HEADING = ("task", "method", "quantity", "expected", "tolerance", "yours", "")
 
 
@@ -191,6 +192,18 @@ def table(rows: list[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _loose(report: Report) -> str:
+    """How many of the numbers could hardly disagree."""
+    wide = [row for row in report.rows if row.mark in "✓✗" and row.tolerance.startswith("±")]
+    count = sum(float(row.tolerance[1:]) >= LOOSE for row in wide)
+    if not count:
+        return ""
+    return (
+        f" {count} of them may differ by {LOOSE} or more, so far apart are\ntheir seeds: where a "
+        "task is not identical bit for bit, those say little."
+    )
+
+
 def text(report: Report, *, profile: str) -> str:
     """The whole report: table, notes, what disagrees once more, and the sum in one line."""
     parts = [f"{table(report.rows)}\n\n{MEANING}", "\n".join(report.notes)]
@@ -206,5 +219,7 @@ def text(report: Report, *, profile: str) -> str:
         parts.append(f"Profile {profile}: nothing could be compared.")
     else:
         agree = report.judged - len(off)
-        parts.append(f"Profile {profile}: {agree} of {report.judged} numbers agree.")
+        parts.append(
+            f"Profile {profile}: {agree} of {report.judged} numbers agree.{_loose(report)}"
+        )
     return "\n\n".join(part for part in parts if part)

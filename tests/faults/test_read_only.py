@@ -16,9 +16,9 @@ def test_a_stage_s_command_names_the_folder(tmp_path: Path) -> None:
         folder,
         READ_ONLY + '"$PYTHON" -m xblcore.pipeline.digest .dvc results/a 2>&1 && exit 1 || exit 0',
     )
-    assert out.startswith("not to be written to: [Errno 30] Read-only file system: ")
+    assert out.startswith("not permitted: [Errno 30] Read-only file system: ")
     assert "'results/.a." in out
-    assert out.splitlines()[1:] == ["give yourself the right to, and run it again"]
+    assert out.splitlines()[1:] == ["get the permission, and run it again"]
 
 
 def test_dvc_names_the_file_and_the_old_numbers_stay(tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def test_the_page_needs_nothing_from_outside(text):
     for _, attributes in reader.elements:
         assert not {"srcset", "onload", "data", "action"} & set(attributes)
         link, source = attributes.get("href"), attributes.get("src")
-        assert link is None or link.startswith("#") and link[1:] in anchors, link
+        inside = link is None or link.startswith("#") and link[1:] in anchors
+        assert inside or link.startswith("../../results/"), link
         assert source is None or source.startswith("data:image/"), source
     assert not reader.all("script", "link", "iframe", "object")
     assert "@import" not in text and not re.search(r"url\(", text)
@@ -125,8 +126,9 @@ def test_every_figure_and_table_is_mapped_to_its_notebook_and_file(text, context
     (task,) = context.tasks
     for part in (*task.figures, *task.tables, *context.overview, context.summary):
         assert f'href="#{part.anchor}"' in last
-        assert part.file in last and part.notebook in last
-    assert "results/paper/claims.json" in last
+        assert f'href="../../{part.file}"' in last and part.notebook in last
+    for file in ("results/paper/claims.json", "results/metrics.csv"):
+        assert f'href="../../{file}"' in last
 
 
 def test_facts_of_runs_and_released_code_are_told(text):

@@ -67,8 +67,8 @@ def test_every_command_of_a_stage_ends_with_dvc(module: str) -> None:
         (OSError(errno.ENOSPC, "No space left"), "the disk is full: [Errno 28]", "make room"),
         (OSError("100 requested and 7 written"), "the disk is full: 100 requested", "make room"),
         (OSError(errno.EDQUOT, "Disk quota"), "the disk is full: [Errno 122]", "make room"),
-        (OSError(errno.EROFS, "Read-only", "a"), "not to be written to: ", "give yourself"),
-        (PermissionError(errno.EACCES, "Denied", "a"), "not to be written to: ", "give yourself"),
+        (OSError(errno.EROFS, "Read-only", "a"), "not permitted: ", "get the permission"),
+        (PermissionError(errno.EACCES, "Denied", "a"), "not permitted: ", "get the permission"),
         (FileNotFoundError("run: dvc repro"), "run: dvc repro", "run: dvc repro"),
     ],
 )

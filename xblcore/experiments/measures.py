@@ -45,7 +45,7 @@ def write(rows: pd.DataFrame, path: str | Path) -> None:
 def read(path: str | Path) -> pd.DataFrame:
     """Rows that :func:`write` wrote; empty is "not given", and the explainer ``none`` is a name."""
     given = {name: [""] for name in ("annotated", "layer", "cam", "score", "decoy_size", "value")}
-    rows = pd.read_csv(path, keep_default_na=False, na_values=given)
+    rows = pd.read_csv(path, keep_default_na=False, na_values=given, float_precision="round_trip")
     return rows.astype({"weight": float, "value": float, "nan_share": float})
 
 

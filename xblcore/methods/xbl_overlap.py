@@ -15,8 +15,8 @@ def penalty(step: Step) -> Tensor:
 
 METHOD = Method(
     name="xbl_overlap",
-    summary="XBL-D with overlap with the decoy in place of distance, all else equal: "
-    "the control that isolates what distance adds.",
+    summary="XBL-D with overlap with the decoy in place of distance to the object, same CAM and "
+    "score; it is told of the decoy alone, xbl_d of the object (xbl_d_gated: of both).",
     source="this compendium, a control",
     penalty=penalty,
     needs=frozenset({"decoy_mask", "cam"}),

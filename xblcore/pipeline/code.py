@@ -50,7 +50,12 @@ def write(folder: Path) -> list[Path]:
 
 def main() -> int:
     """Command line; returns the exit code."""
-    print(f"{len(write(project.root() / 'build' / 'code'))} methods")
+    try:
+        paths = write(project.root() / "build" / "code")
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{len(paths)} methods")
     return 0
 
 

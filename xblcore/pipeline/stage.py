@@ -38,5 +38,5 @@ def told(error: OSError) -> str:
     if error.errno in FULL or re.search(r"\d+ requested and \d+ written", str(error)):
         return f"the disk is full: {error}\nmake room and run it again; what was finished is kept"
     if error.errno in CLOSED:
-        return f"not to be written to: {error}\ngive yourself the right to, and run it again"
+        return f"not permitted: {error}\nget the permission, and run it again"
     return str(error)

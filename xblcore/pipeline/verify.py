@@ -8,8 +8,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from xblcore import config, expected, reported, tolerance, verify
+from xblcore import config, expected, project, reported, results, tolerance, verify
+
+
+def not_trained_here(root: Path) -> list[str]:
+    """Each method of a task in the grid that has left no run, as "METHOD on TASK"."""
+    grid = config.load(root)
+    return [
+        f"{method} on {task}"
+        for task in grid.tasks
+        for method in grid.methods
+        if not (results.folder(task, method, root=root) / "runs.csv").is_file()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,8 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             return 2
         report = verify.compare(block, reported.own())
+        missing = not_trained_here(project.root())
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
+        return 2
+    if missing:
+        print(
+            f"nothing of yours to compare: {len(missing)} trainings, first {missing[0]}, were not "
+            "run here, so results/ may hold what came with the project; run: make reproduce",
+            file=sys.stderr,
+        )
         return 2
     print(verify.text(report, profile=profile))
     print(f"By chance alone at most {tolerance.FALSE_ALARMS:.0%} of readers see any disagree.")

@@ -140,7 +140,7 @@ def gradient_norms(
 
 def _norms(ax: Axes, parts: Mapping[str, ArrayLike], ticks: Sequence[str] | None) -> None:
     looks = {
-        "cross_entropy": ("cross-entropy", style.GREY, "s"),
+        "cross_entropy": ("cross-entropy, as weighted", style.GREY, "s"),
         "explanation": ("explanation loss", style.VERMILLION, "o"),
     }
     for part, norm in parts.items():

@@ -129,7 +129,7 @@ def test_unknown_tasks_and_methods_without_weights():
         study.task(TASK).weights_of("xbld")
 
 
-@pytest.mark.parametrize("value", ["1e3", "1.5e-3"])
+@pytest.mark.parametrize("value", ["1e3", "1.5e-3", "30"])
 def test_a_number_that_yaml_takes_for_text_is_told_how_to_be_written(value, tmp_path):
     root = edited(tmp_path, *SETUP, "weights", "rrr", [value])
     with pytest.raises(ValueError, match=rf"got '{value}'; YAML takes .* write {float(value)!r}$"):

@@ -274,7 +274,7 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     if (
         hint is float
         and isinstance(value, str)
-        and re.fullmatch(r"[-+]?\d+\.?\d*[eE][-+]?\d+", value)
+        and re.fullmatch(r"[-+]?\d+\.?\d*([eE][-+]?\d+)?", value)
     ):
         remedy = f"; YAML takes that for text, write {float(value)!r}"
     raise ValueError(f"{where} must be of type {name}, got {reprlib.repr(value)}{remedy}")

@@ -102,7 +102,7 @@ class Family:
         wait_until(lambda: self.find(victim) or self.process.poll() is not None, seconds)
         return self.find(victim)
 
-    def end(self, seconds: float = 120.0) -> list[str]:
+    def end(self, seconds: float = 600.0) -> list[str]:
         """Wait for the command, then for its family; the command lines of those that stay."""
         wait_until(lambda: self.process.poll() is not None, seconds)
         wait_until(lambda: not self.members(), 20.0)

@@ -62,6 +62,14 @@ def test_what_is_here_is_found(clone):
     assert "make" not in markdown(parts)
 
 
+@pytest.mark.parametrize("table", ["", "task,method\na,b\n", "\0"])
+def test_a_damaged_table_is_told(clone, table):
+    (clone / "results" / "paper").mkdir(parents=True)
+    (clone / "results" / "paper" / "summary.csv").write_text(table)
+    found = inventory(root=clone)[0]
+    assert not found.here and "damaged" in found.detail and found.remedy == "make reproduce"
+
+
 def test_networks_that_are_only_half_here_do_not_count_as_here(clone, pairs):
     folder = clone / "build" / "runs" / "decoy_coco" / "rrr"
     folder.mkdir(parents=True)

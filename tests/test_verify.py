@@ -13,6 +13,7 @@ import yaml
 
 from xblcore import config, expected, reported, results, verify
 from xblcore.expected import Number
+from xblcore.pipeline import expected as renewing
 from xblcore.pipeline import verify as command
 
 TASK = "decoy_coco"
@@ -309,6 +310,14 @@ def test_metrics_that_are_no_numbers_are_refused(project, capsys):
     assert "metrics.csv must have numbers as 'value', got text; run: make reproduce" in error
 
 
+@pytest.mark.parametrize("name", ["metrics.csv", "paper/summary.csv"])
+def test_an_empty_table_is_named(project, capsys, name):
+    (project / "results" / name).write_text("")
+    assert command.main([]) == 2
+    error = capsys.readouterr().err
+    assert f"results/{name} must be a table, got" in error and "run: make reproduce" in error
+
+
 @pytest.mark.parametrize("text", ["[", "{}", '[{"id": "C1"}]', "[1]"])
 def test_claims_that_are_none_are_refused(project, capsys, text):
     (project / "results" / "paper" / "claims.json").write_text(text)
@@ -373,6 +382,15 @@ def test_renewing_a_profile_leaves_the_others(project):
     assert expected.read("laptop") == before
     assert expected.read("paper").tasks[TASK].methods["rrr"].numbers["decoy_flip_rate"].mean == 0.5
     assert expected.read("smoke") is None
+
+
+def test_nothing_is_renewed_from_what_came_with_the_project(project, capsys):
+    before = (project / expected.FILE).read_bytes()
+    (results.folder(TASK, "rrr", root=project) / "runs.csv").unlink()
+    assert renewing.main([]) == 1
+    error = capsys.readouterr().err
+    assert f"must be of trainings run here, 1 were not, first rrr on {TASK}" in error
+    assert (project / expected.FILE).read_bytes() == before
 
 
 def test_the_environment_is_told_where_it_is_known_and_differs(project, capsys):

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from xblcore import informativeness, project, stats
+from xblcore import informativeness, results, stats
 from xblcore.plots.style import label
 from xblcore.results import CLEAN, DECOY, EXPLAINER
 from xblcore.stats import Estimate, Verdict
@@ -104,8 +104,7 @@ def judge(runs: pd.DataFrame) -> list[dict[str, Any]]:
 def write(claims: Sequence[dict[str, Any]], path: str | Path) -> None:
     """Write the claims as JSON, NaN as null."""
     text = json.dumps(_plain(list(claims)), indent=2, ensure_ascii=False, allow_nan=False)
-    with project.write_atomic(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    results.write_text(text + "\n", path)
 
 
 def _plain(value: Any) -> Any:

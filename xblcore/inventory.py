@@ -58,7 +58,10 @@ def _results(root: Path) -> Part:
     name, remedy = "Results", "make reproduce"
     if not path.is_file():
         return Part(name, False, "none", remedy)
-    kinds = pd.read_csv(path).drop_duplicates("task").set_index("task")["data"]
+    try:
+        kinds = pd.read_csv(path).drop_duplicates("task").set_index("task")["data"]
+    except (ValueError, KeyError):
+        return Part(name, False, "a damaged table, results/paper/summary.csv", remedy)
     tasks = [task_label(str(task), data=str(kind)) for task, kind in kinds.items()]
     return Part(name, True, ", ".join(tasks).replace("\n", " "), remedy)
 

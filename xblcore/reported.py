@@ -1,7 +1,8 @@
 """The results that a project has, gathered to be compared: weights, hashes, means and tolerances.
 
 What is in git is enough: ``results/metrics.csv``, ``summary.csv`` and ``claims.json`` beside
-``params.yaml``. A fresh clone has that too, so whoever asks must see to it that something was run.
+``params.yaml``. A fresh clone has that too, so whoever asks must see to it that something was run
+(:func:`not_trained_here`).
 """
 
 from __future__ import annotations
@@ -43,6 +44,17 @@ QUANTITIES = {
     "decoy_flip_rate": Quantity("decoy_flip_rate", DECOY, "none", "n_test"),
     "distance_focus": Quantity("distance_focus", DECOY, EXPLAINER, "explained_images"),
 }
+
+
+def not_trained_here(root: Path) -> list[str]:
+    """Each method of a task in the grid that has left no run, as "METHOD on TASK"."""
+    grid = config.load(root)
+    return [
+        f"{method} on {task}"
+        for task in grid.tasks
+        for method in grid.methods
+        if not (results.folder(task, method, root=root) / "runs.csv").is_file()
+    ]
 
 
 def own(*, root: Path | None = None) -> Block:
@@ -162,12 +174,15 @@ def _text(path: Path) -> str:
 
 
 def _table(text: str, columns: list[str], name: str) -> pd.DataFrame:
-    table = pd.read_csv(
-        io.StringIO(text),
-        keep_default_na=False,
-        na_values={"value": [""]},
-        float_precision="round_trip",
-    )
+    try:
+        table = pd.read_csv(
+            io.StringIO(text),
+            keep_default_na=False,
+            na_values={"value": [""]},
+            float_precision="round_trip",
+        )
+    except ValueError as error:  # pandas says what, not where
+        raise ValueError(f"{name} must be a table, got {error}; {REPRODUCE}") from error
     missing = [column for column in columns if column not in table]
     if missing:
         raise ValueError(f"{name} must have the column {missing[0]!r}, got none; {REPRODUCE}")

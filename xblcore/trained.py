@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from xblcore import explainers, models, project, weights
+from xblcore import explainers, models, results, weights
 from xblcore.config import TaskConfig
 from xblcore.evaluate import attributions, predict
 from xblcore.prepare import TaskData
@@ -23,13 +23,13 @@ def load_model(
     seed: int | None = None,
     root: Path | None = None,
 ) -> models.SplitNet:
-    """A network that :func:`save` kept, by default that of the first seed, in eval mode.
+    """A network that :func:`xblcore.study.save` kept, of the first seed unless told, in eval mode.
 
     Raises:
         FileNotFoundError: the method was not trained on the task.
         ValueError: not with this seed, or the file is damaged.
     """
-    path = (root or project.root()) / "build" / "runs" / task / method_name / "weights.pt"
+    path = results.folder(task, method_name, root=root) / "weights.pt"
     if not path.is_file():
         raise FileNotFoundError(
             f"no networks of {method_name} on {task}; run: dvc repro train@{task}-{method_name}"

@@ -187,6 +187,33 @@ def test_a_damaged_table_of_runs_says_so(made, bare):
     explorer.controls["method"].value = "oracle"
 
 
+def test_data_damaged_while_it_is_open_are_told_in_place_of_the_picture(made, tmp_path):
+    root = tmp_path / "project"
+    shutil.copytree(made, root)
+    explorer = Explorer(root=root)
+    explorer.controls["origin"].value = "live"
+    for path in (root / "data" / "decoy" / TASK / "val").glob("*.npy"):
+        path.write_bytes(path.read_bytes()[:-1] + b"\0\0")
+    explorer.controls["split"].value = "val"
+    found = text(explorer)
+    assert "sha256 of" in found and f"run: python -m xblcore.pipeline.decoy {TASK}" in found
+    assert 'role="alert"' in found and 'role="img"' not in found
+    explorer.controls["split"].value = "test_decoy"
+    assert text(explorer).count('role="img"') == 5
+
+
+@pytest.mark.parametrize("manifest", ["{", "{}", "[]", '{"weight": "x"}', None])
+def test_networks_without_a_proper_manifest_are_told(made, tmp_path, manifest):
+    root = tmp_path / "project"
+    shutil.copytree(made, root)
+    path = root / "build" / "runs" / TASK / "erm" / "manifest.json"
+    path.unlink() if manifest is None else path.write_text(manifest)
+    explorer = Explorer(root=root)
+    explorer.controls["origin"].value = "live"
+    found = text(explorer)
+    assert str(path) in found and "run: make reproduce" in found and 'role="img"' not in found
+
+
 def test_a_wrong_task_is_told_and_the_first_opens(made):
     explorer = Explorer("decoy_mnist", root=made)
     assert f"task must be one of {TASK}, got" in text(explorer)

@@ -12,7 +12,7 @@ from xblcore.pipeline import expected
 def project(folder: Path) -> Path:
     """A project with one stage, which fails, and with things that a copy leaves out."""
     root = folder / "root"
-    for name in ("results", "build", "data/raw", "data/decoy", ".venv"):
+    for name in ("results", "build", "data/raw", "data/decoy", ".venv", ".venv-test-oldest"):
         (root / name).mkdir(parents=True)
         (root / name / "file").write_text("made")
     (root / "params.yaml").write_text("# numbers\nprofile: laptop # the default\ndevice: cpu\n")

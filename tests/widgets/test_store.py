@@ -207,6 +207,23 @@ def test_the_folder_tells_what_it_cannot_read(images, tmp_path):
     assert sorted(note.split(":")[0] for note in store.notes) == ["broken.png", "link.png"]
 
 
+@pytest.mark.parametrize("second", ["second_person", "dog/second_person"])
+def test_nobodys_annotations_are_taken_for_images(images, second):
+    """Neither those of another person, nor the masks that were exported beside them."""
+    for home in (None, images / second):
+        store = AnnotationStore(images, home)
+        store.add(NAMES[0], WRONG)
+        store.export_png(store.home / "export")
+    for home in (None, images / second, images.parent / "outside"):
+        assert AnnotationStore(images, home).names == NAMES
+
+
+def test_a_class_may_be_called_journal(tmp_path):
+    image = np.zeros((8, 10, 3), np.uint8)
+    folder = write_images(tmp_path, {"journal/1.png": image, "book/1.png": image})
+    assert AnnotationStore(folder).names == ("book/1.png", "journal/1.png")
+
+
 def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(ValueError, match="images must be a folder with at least one"):
         AnnotationStore(tmp_path)

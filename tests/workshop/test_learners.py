@@ -44,7 +44,7 @@ def test_all_notebooks_and_the_readme_are_written(folder: Path):
     names = {path.name for path in folder.iterdir()}
     assert names == {path.name for path in NOTEBOOKS} | {"README.md", learners.MADE}
     again = learners.write(WORKSHOP, folder)
-    assert (again.new, again.kept, len(again.same)) == ([], [], len(NOTEBOOKS))
+    assert (again.new, again.kept, len(again.same)) == ([], [], len(NOTEBOOKS) + 1)
 
 
 def test_a_notebook_that_was_worked_in_is_left_alone_and_the_others_are_written(folder: Path):
@@ -57,7 +57,7 @@ def test_a_notebook_that_was_worked_in_is_left_alone_and_the_others_are_written(
         written = learners.write(WORKSHOP, folder)
         assert (written.new, written.kept) == (new, [worked])
         assert worked.read_bytes() == before and other.is_file()
-    assert f"left alone because somebody worked in it: {worked.name}\n" in str(written)
+    assert f"left alone, changed by somebody or not made here: {worked.name}\n" in str(written)
     assert ".venv/bin/python -m xblcore.pipeline.learners FOLDER" in str(written)
     worked.rename(folder / "mine.ipynb")
     assert learners.write(WORKSHOP, folder).new == [worked]
@@ -82,6 +82,14 @@ def test_without_a_record_every_notebook_counts_as_someone_s_work(folder: Path):
     path = folder / NOTEBOOKS[0].name
     rewrite(path, lambda notebook: notebook.cells.append(nbformat.v4.new_code_cell("mine = 1")))
     assert learners.write(WORKSHOP, folder).kept == [path]
+
+
+def test_a_readme_that_was_not_made_here_stays(tmp_path: Path):
+    own = tmp_path / "README.md"
+    own.write_text("my notes\n")
+    for _ in range(2):
+        assert own in learners.write(WORKSHOP, tmp_path).kept
+        assert own.read_text() == "my notes\n"
 
 
 def test_a_notebook_that_was_only_run_stays_and_is_no_reason_to_refuse(folder: Path):
@@ -111,7 +119,7 @@ def test_a_new_edition_replaces_what_nobody_changed(folder: Path, tmp_path: Path
 
 def test_the_command_says_what_it_did_and_what_helps(tmp_path: Path, capsys):
     assert learners.main([str(tmp_path / "mine")]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'mine'}: {len(NOTEBOOKS)} notebooks written\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'mine'}: {len(NOTEBOOKS) + 1} files written\n"
     (tmp_path / "mine" / learners.MADE).write_text("[]")
     assert learners.main([str(tmp_path / "mine")]) == 1
     assert "delete it" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -63,11 +64,11 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         elif name == "origin":
             self._open_source()
         elif name == "image":
-            self._show()
+            self._try(self._show)
         else:
             if name == "kind" and self.source:
                 self.controls.fit_scores(self.source)
-            self._list()
+            self._try(self._list)
         if name in ("method", "seed"):
             self._mark_run()
 
@@ -100,8 +101,20 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             return
         self.controls.fit(self.source)
         self._upper.children = self._whole
-        self._list()
+        self._try(self._list)
         self._mark_run()
+
+    def _try(self, view: Callable[[], None]) -> None:
+        """Show a view; where what it reads is gone or damaged, say so instead of the old one."""
+        try:
+            view()
+        except (ValueError, FileNotFoundError) as error:
+            self._tell(str(error), kind="problem")
+
+    def _tell(self, text: str, *, kind: str) -> None:
+        """A sentence in place of a picture."""
+        self._status.value = tables.note(text, kind=kind)
+        self._picture.value = self._answers.value = self._metrics.value = ""
 
     def _list(self) -> None:
         """List the images that the filter keeps, and show one of them."""
@@ -126,8 +139,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             return
         if number is None:
             text = "No image is left by this filter; choose another one under Show."
-            self._status.value = tables.note(text, kind="status")
-            self._picture.value = self._answers.value = self._metrics.value = ""
+            self._tell(text, kind="status")
             return
         asks = self.controls.asks()
         picture = source.picture(asks[0], number)
@@ -159,5 +171,5 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.controls["method"].value = run.method
             if run.seed in self.source.seeds:
                 self.controls["seed"].value = run.seed
-        self._list()
+        self._try(self._list)
         return run.seed in self.source.seeds

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -62,7 +62,7 @@ class Live:
                 f"no networks of {task} under {self._root / 'build' / 'runs'}; run: make reproduce"
             )
         self.weights: Mapping[str, float] = {
-            name: float(self._manifest(name)["weight"]) for name in self.methods
+            name: self._chosen_weight(name) for name in self.methods
         }
         self._states = {name: _load(self._weights(name)) for name in self.methods}
         common = set.intersection(*(set(states) for states in self._states.values()))
@@ -85,9 +85,17 @@ class Live:
     def _weights(self, method: str) -> Path:
         return self._root / "build" / "runs" / self._settings.task / method / "weights.pt"
 
-    def _manifest(self, method: str) -> dict[str, Any]:
+    def _chosen_weight(self, method: str) -> float:
         path = self._weights(method).with_name("manifest.json")
-        return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing; run: make reproduce")
+        try:
+            return float(json.loads(path.read_text(encoding="utf-8"))["weight"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} must be a manifest with a weight, got {error!r}; delete its folder and "
+                "run: make reproduce"
+            ) from error
 
     def _read(self, base: str) -> Shelf:
         drawn = store.read(self._data, self.task, base)

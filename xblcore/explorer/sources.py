@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from xblcore import config, project
+from xblcore import config, project, results
 from xblcore.explorer import gallery
 from xblcore.explorer.committed import Committed
 from xblcore.explorer.views import Source
@@ -34,9 +34,8 @@ def why_not_live(task: str, *, root: Path | None = None) -> str:
     home = root or project.root()
     if importlib.util.find_spec("torch") is None:
         return "PyTorch is not installed; run: make setup"
-    names = config.load(home).methods
-    folder = home / "build" / "runs" / task
-    if not any((folder / name / "weights.pt").is_file() for name in names):
+    folders = [results.folder(task, name, root=home) for name in config.load(home).methods]
+    if not any((folder / "weights.pt").is_file() for folder in folders):
         return "no networks were trained here; run: make reproduce"
     if not (home / "data" / "decoy" / task / "manifest.json").is_file():
         return f"the images are not here; run: dvc repro decoy@{task}"

@@ -15,7 +15,7 @@ from xblcore import config, expected, project, reported
 
 SMOKE = "smoke"
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", "build", "decoy", "results", "__pycache__", "tmp", "cache", ".*_cache",
+    ".git", ".venv*", "build", "decoy", "results", "__pycache__", "tmp", "cache", ".*_cache",
     "*.egg-info", "dvc.lock",
 )  # fmt: skip
 
@@ -59,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 command = [sys.executable, "-m", "xblcore.pipeline.reproduce"]
                 subprocess.run(command, cwd=copy, check=True)
                 block, profile = reported.own(root=copy), SMOKE
+        elif missing := reported.not_trained_here(root):
+            raise ValueError(
+                f"expected results must be of trainings run here, {len(missing)} were not, first "
+                f"{missing[0]}; run: make reproduce"
+            )
         else:
             block, profile = reported.own(root=root), config.load(root).profile
         expected.renew(profile, block, root=root)

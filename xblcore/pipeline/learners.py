@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ class Written:
 
     Attributes:
         new: those that were written; they were not there, or nobody had changed them.
-        kept: those that were worked in, left as they are.
+        kept: files that were worked in, or were not made here, left as they are.
         same: names of those that nothing is new in.
     """
 
@@ -45,16 +44,16 @@ class Written:
         """For a terminal, with the way on.
 
         >>> print(Written([Path("1.ipynb")], [], ["2.ipynb"]))
-        1 notebook written, 1 up to date
+        1 file written, 1 up to date
         """
-        said = f"{len(self.new)} {'notebook' if len(self.new) == 1 else 'notebooks'} written"
+        said = f"{len(self.new)} {'file' if len(self.new) == 1 else 'files'} written"
         if self.same:
             said += f", {len(self.same)} up to date"
         if not self.kept:
             return said
         names = ", ".join(path.name for path in self.kept)
         return (
-            f"{said}, {len(self.kept)} left alone because somebody worked in it: {names}\n"
+            f"{said}, {len(self.kept)} left alone, changed by somebody or not made here: {names}\n"
             "For a fresh copy rename or move it and run this again, or write to another folder: "
             ".venv/bin/python -m xblcore.pipeline.learners FOLDER"
         )
@@ -92,12 +91,13 @@ def write(source: Path, destination: Path) -> Written:
     Raises:
         ValueError: the record of what was made here cannot be read.
     """
-    texts = {path.name: dumps(for_learners(read(path))) for path in notebooks(source)}
+    texts = {path.name: _handed_out(path) for path in notebooks(source)}
+    texts |= {name: _handed_out(source / name) for name in ALSO}
     made = _made(destination)
     wanted, kept = {}, []
     for name, text in texts.items():
         there = destination / name
-        found = _digest(dumps(for_learners(read(there)))) if there.is_file() else None
+        found = _digest(_handed_out(there)) if there.is_file() else None
         if found is not None and found not in (_digest(text), made.get(name)):
             kept.append(name)
         elif found != _digest(text):
@@ -105,9 +105,6 @@ def write(source: Path, destination: Path) -> Written:
     for name, text in wanted.items():
         with project.write_atomic(destination / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    for name in ALSO:
-        with project.write_atomic(destination / name) as temporary:
-            shutil.copyfile(source / name, temporary)
     # Of what was worked in, the record stays that of the edition that was handed out.
     digests = {name: _digest(text) for name, text in texts.items() if name not in kept}
     digests |= {name: made[name] for name in kept if name in made}
@@ -120,8 +117,15 @@ def write(source: Path, destination: Path) -> Written:
     )
 
 
+def _handed_out(path: Path) -> str:
+    """A file as learners get it; of a notebook that was only run, as it was before."""
+    if path.suffix == ".ipynb":
+        return dumps(for_learners(read(path)))
+    return path.read_text(encoding="utf-8")
+
+
 def _made(folder: Path) -> dict[str, str]:
-    """What was written here before; without a record every notebook counts as someone's work."""
+    """What was written here before; without a record every file counts as someone's work."""
     path = folder / MADE
     if not path.is_file():
         return {}

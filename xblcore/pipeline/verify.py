@@ -8,20 +8,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from xblcore import config, expected, project, reported, results, tolerance, verify
-
-
-def not_trained_here(root: Path) -> list[str]:
-    """Each method of a task in the grid that has left no run, as "METHOD on TASK"."""
-    grid = config.load(root)
-    return [
-        f"{method} on {task}"
-        for task in grid.tasks
-        for method in grid.methods
-        if not (results.folder(task, method, root=root) / "runs.csv").is_file()
-    ]
+from xblcore import config, expected, project, reported, tolerance, verify
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             return 2
         report = verify.compare(block, reported.own())
-        missing = not_trained_here(project.root())
+        missing = reported.not_trained_here(project.root())
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2

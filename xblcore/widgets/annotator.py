@@ -16,9 +16,9 @@ import anywidget
 import numpy as np
 import numpy.typing as npt
 import traitlets
-from PIL import Image
 
 from xblcore.decoys import Pixels
+from xblcore.widgets.folder import as_input
 from xblcore.widgets.session import Cam, Session
 from xblcore.widgets.store import AnnotationStore
 from xblcore.widgets.strokes import LAYERS, LEAST_RADIUS, MOST_RADIUS, TOOLS
@@ -164,11 +164,7 @@ def cam_of(
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     def cam(pixels: Pixels) -> npt.NDArray[np.float32]:
-        picture = Image.fromarray(pixels).convert("L" if grey else "RGB")
-        if size is not None and picture.size != size[::-1]:
-            picture = picture.resize(size[::-1], Image.Resampling.BICUBIC)
-        values = np.asarray(picture, np.float32).reshape(picture.height, picture.width, -1) / 255
-        images = torch.from_numpy(values.transpose(2, 0, 1).copy())[None].to(device)
+        images = torch.from_numpy(as_input(pixels, size, grey=grey))[None].to(device)
         name, _ = spatial_layer(model, images, layer)
         return explain(model, images, layer=name, method="hires_cam", score=SCORE)[0].cpu().numpy()
 

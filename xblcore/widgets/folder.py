@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from xblcore import project
@@ -17,6 +18,7 @@ from xblcore.decoys import Pixels
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 MOST_SIDE = 8192  # pixels of an image's side
+JOURNAL = "journal"  # folder of a store's journals, below its home
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,12 @@ class ImageFolder:
     def open(cls, root: str | Path, *, without: Path | None = None) -> ImageFolder:
         """List the images of a folder; only their headers are read.
 
-        Hidden files and folders are left out, and so are links that lead out of the folder.
+        Hidden files and folders are left out, and so are links that lead out of the folder and
+        annotations, whoever made them: what was exported there would be taken for images.
 
         Args:
             root: the folder.
-            without: a folder below it that is no part of the images.
+            without: a folder below it that is no part of the images, though nothing is in it yet.
 
         Raises:
             ValueError: no such folder, or no image in it.
@@ -99,6 +102,27 @@ class ImageFolder:
         return "" if parent == PurePosixPath() else parent.as_posix()
 
 
+def as_input(
+    pixels: Pixels, size: tuple[int, int] | None, *, grey: bool
+) -> npt.NDArray[np.float32]:
+    """An image as a network takes it, ``(C, H, W)`` in [0, 1].
+
+    Args:
+        pixels: uint8 ``(H, W, 3)``.
+        size: height and width; None: as the image is.
+        grey: one channel instead of three.
+
+    >>> as_input(np.full((4, 4, 3), 255, np.uint8), (2, 3), grey=True).shape
+    (1, 2, 3)
+    """
+    picture = Image.fromarray(pixels).convert("L" if grey else "RGB")
+    if size is not None and picture.size != size[::-1]:
+        picture = picture.resize(size[::-1], Image.Resampling.BICUBIC)
+    values = np.asarray(picture, np.float32).reshape(picture.height, picture.width, -1)
+    scaled: npt.NDArray[np.float32] = values.transpose(2, 0, 1) / np.float32(255)
+    return np.ascontiguousarray(scaled)
+
+
 def _files(root: Path, without: Path | None) -> list[Path]:
     found = []
     for folder, below, files in os.walk(root):
@@ -108,6 +132,7 @@ def _files(root: Path, without: Path | None) -> list[Path]:
             for name in below
             if not name.startswith(".")
             and (without is None or (here / name).resolve() != without.resolve())
+            and not _holds_annotations(here / name)
         ]
         found += [
             here / name
@@ -115,6 +140,11 @@ def _files(root: Path, without: Path | None) -> list[Path]:
             if not name.startswith(".") and name.lower().endswith(SUFFIXES)
         ]
     return found
+
+
+def _holds_annotations(folder: Path) -> bool:
+    """Whether a folder is the home of an annotation store, which a first stroke makes."""
+    return next((folder / JOURNAL).rglob("*.jsonl"), None) is not None
 
 
 def _size(path: Path) -> tuple[int, int]:

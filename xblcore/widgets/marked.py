@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
 from xblcore.decoys import Mask
 from xblcore.distance import distance_map, to_grid
 from xblcore.methods import Annotations
+from xblcore.widgets.folder import as_input
 from xblcore.widgets.store import AnnotationStore
 
 
@@ -99,11 +99,7 @@ class MarkedImages:
         masks = np.zeros((2, len(store.names), height, width), bool)
         marked = set(store.marked)
         for n, name in enumerate(store.names):
-            picture = Image.fromarray(store.pixels(name)).convert("L" if grey else "RGB")
-            if picture.size != (width, height):
-                picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-            pixels = np.asarray(picture, np.float32).reshape(height, width, -1) / 255
-            images[n] = torch.from_numpy(pixels.transpose(2, 0, 1))
+            images[n] = torch.from_numpy(as_input(store.pixels(name), (height, width), grey=grey))
             if name in marked:
                 masks[0, n] = to_grid(store.mask(name, "object")[None], (height, width))[0]
                 masks[1, n] = to_grid(store.mask(name, "wrong")[None], (height, width))[0]

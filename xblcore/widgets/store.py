@@ -16,7 +16,7 @@ import numpy as np
 from xblcore.decoys import Pixels
 from xblcore.widgets import exchange
 from xblcore.widgets.drawing import Action, Drawing, Paste
-from xblcore.widgets.folder import ImageFolder
+from xblcore.widgets.folder import JOURNAL, ImageFolder
 from xblcore.widgets.journal import Journal, Step
 from xblcore.widgets.strokes import LAYERS, Layer, Mask, checked_layer
 
@@ -58,7 +58,7 @@ class AnnotationStore:
         self._journals: dict[str, Journal] = {}
         self._empty: dict[str, bool] = {}
         for name, size in self.images.sizes.items():
-            path = home / "journal" / f"{name}.jsonl"
+            path = home / JOURNAL / f"{name}.jsonl"
             self._keep(Journal.read(path, name, size))
             if self._journals[name].note:
                 self.notes.append(self._journals[name].note)

@@ -34,12 +34,12 @@ def new_figure(height: float, *, width: float = WIDTH) -> Figure:
     return fig
 
 
-def one_of_each(data: Data, split: str = "train") -> Figure:
-    """The first image of each class, its decoy outlined where it has one."""
-    marked = data.splits[split]
+def one_of_each(data: Data) -> Figure:
+    """The first training image of each class, its decoy outlined."""
+    marked = data.splits["train"]
     labels = marked.labels.tolist()
     first = [labels.index(k) for k in range(len(CLASSES))]
-    masks = data.decoy_pixels[split][first]
+    masks = data.decoy_pixels["train"][first]
     return strip(marked.images[first], CLASSES, masks=masks)
 
 
@@ -48,7 +48,6 @@ def strip(
     captions: Sequence[str],
     *,
     masks: ArrayLike | None = None,
-    wrong: Sequence[bool] | None = None,
     columns: int = 10,
     gap: float = 0.3,
     width: float = WIDTH,
@@ -59,7 +58,6 @@ def strip(
         images: ``(G, C, H, W)`` in [0, 1].
         captions: ``(G,)``.
         masks: bool ``(G, h, w)``, outlined.
-        wrong: ``(G,)``, captions that name a wrong answer.
         columns: images a row.
         gap: inches below each image.
         width: of the figure in inches.
@@ -76,9 +74,7 @@ def strip(
         pictures.show(ax, shown[number])
         if masks is not None and np.asarray(masks)[number].any():
             pictures.outline(ax, np.asarray(masks)[number], colour=pictures.DECOY)
-        bad = wrong is not None and wrong[number]
-        text = f"✗ {captions[number]}" if bad else captions[number]
-        ax.set_xlabel(text, size=8.5, color=VERMILLION if bad else BLACK)
+        ax.set_xlabel(captions[number], size=8.5)
     return fig
 
 

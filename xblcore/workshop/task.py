@@ -73,18 +73,17 @@ class Data:
         height, width = self.splits["train"].object_mask.shape[1:]
         return height, width
 
-    def training(self, split: str = "train", annotations: Annotations | None = None) -> TrainingSet:
+    def training(self, split: str = "train") -> TrainingSet:
         """``train`` or ``train_clean`` for a training loop.
 
         Args:
             split: its name.
-            annotations: of the same images, instead of the true ones.
         """
         marked = self.splits[split]
-        true = Annotations(
+        annotations = Annotations(
             marked.object_mask, marked.decoy_mask, marked.distance, self.decoy_pixels[split]
         )
-        return TrainingSet(marked.images, marked.labels, annotations or true)
+        return TrainingSet(marked.images, marked.labels, annotations)
 
 
 def load(settings: Settings | None = None, *, raw_root: Path | None = None) -> Data:

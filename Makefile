@@ -67,15 +67,17 @@ browser-test: setup ## tests that drive JupyterLab in a browser; needs Chromium
 # Without JupyterLab's question about news, which a learner would meet first.
 QUIET := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
-# For this machine alone, whatever a configuration of Jupyter says; the token is Jupyter's own.
+# For this machine alone and behind a token, whatever a configuration of Jupyter says.
+GUARD := identity_provider_class=xblcore.pipeline.always_token.AlwaysToken
+
 lab: setup ## open JupyterLab at the start page
-	$(VENV)/bin/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/start.ipynb $(QUIET)
+	$(VENV)/bin/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.$(GUARD) --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/start.ipynb $(QUIET)
 
 workshop: setup ## the workshop's notebooks without solutions, to build/workshop
 	$(RUN) -m xblcore.pipeline.learners build/workshop
 
 # The page is for this machine alone: on loopback, behind a token that the address in the log has.
-VOILA := notebooks/explore.ipynb --Voila.ip=127.0.0.1 --Voila.auto_token=True \
+VOILA := notebooks/explore.ipynb --Voila.ip=127.0.0.1 --Voila.auto_token=True --Voila.$(GUARD) \
 	--MappingKernelManager.cull_interval=60 --MappingKernelManager.cull_idle_timeout=600
 
 explore: setup ## open the explorer as a page

@@ -287,6 +287,7 @@ def test_nothing_in_a_pickle_is_ever_called(tmp_path):
         b"I" + b"9" * 100_000 + b"\n.",
         b"]" + b"q\x00h\x00a" * 50 + b".",  # a list in itself
         b"}" + b"K\x01" + b"q\x00h\x00\x86" * 60 + b"K\x02s.",  # a key whose hash takes forever
+        b"}K\x01K\x01s.",  # integers as keys, of which any number may have one hash
         b"](a." * 3, b"0.", b"h\x00.", b"t.", b"e.", b"R.", b"b.", b"}s.", b"](K\x01u.",
         b"P1\n.", b"\x82\x01.", b"N" + b"\x85" * 200_000 + b".",
     ],

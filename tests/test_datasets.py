@@ -353,7 +353,11 @@ ARGUMENTS = {"n_train": 1, "n_val": 1, "n_test": 1, "seed": 0, "decoy": DecoyCon
         ),
         (
             lambda: DataConfig(**ARGUMENTS | {"image_size": 0}),
-            "image_size must be an integer of at least 1, got 0",
+            "image_size must be an integer of at least 1 and at most 2048, got 0",
+        ),
+        (
+            lambda: DataConfig(**ARGUMENTS | {"image_size": 10**6}),
+            "image_size must be an integer of at least 1 and at most 2048, got 1000000",
         ),
         (
             lambda: DataConfig(**ARGUMENTS | {"annotation": "exact"}),

@@ -22,7 +22,11 @@ ROOT = Path(__file__).parents[1]
 SERVERS = {"lab": "api/contents", "explore": "", "explore-light": ""}
 LOOPBACK = {"127.0.0.1", "::1"}
 # A configuration that would open a server to all; what the Makefile says goes before it.
-OPEN = {"ServerApp": {"ip": "0.0.0.0"}, "Voila": {"ip": "0.0.0.0"}}
+OPEN = {
+    "ServerApp": {"ip": "0.0.0.0"},
+    "Voila": {"ip": "0.0.0.0", "token": ""},
+    "IdentityProvider": {"token": ""},
+}
 
 
 def command_of(target: str) -> list[str]:

@@ -82,12 +82,17 @@ class TaskConfig:
             )
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds must be distinct and at least one, got {self.seeds}")
-        if not self.sweep_seeds or not set(self.sweep_seeds) <= set(self.seeds):
-            raise ValueError(f"sweep_seeds must be some of seeds, got {self.sweep_seeds}")
+        own = set(self.sweep_seeds)
+        if not own or len(own) != len(self.sweep_seeds) or not own <= set(self.seeds):
+            raise ValueError(
+                f"sweep_seeds must be some of seeds, each once, got {self.sweep_seeds}"
+            )
         for method, weights in self.weights.items():
-            if not weights or not all(weight >= 0 for weight in weights):
+            distinct = len(set(weights)) == len(weights)
+            if not weights or not distinct or not all(weight >= 0 for weight in weights):
                 raise ValueError(
-                    f"weights of {method} must be one or more, each at least 0, got {weights}"
+                    f"weights of {method} must be one or more, distinct and each at least 0, "
+                    f"got {weights}"
                 )
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"device must be auto, cpu or cuda, got {self.device!r}")
@@ -117,6 +122,12 @@ class Config:
     methods: list[str]
     setup: dict[str, dict[str, Any]]
     profiles: dict[str, dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "methods"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"{name} must be one or more, each once, got {values}")
 
     def task(self, name: str) -> TaskConfig:
         """What a task runs with in this profile.
@@ -210,7 +221,7 @@ def read_yaml(root: Path, name: str) -> dict[str, Any]:
     """
     try:
         values = yaml.load((root / name).read_text(encoding="utf-8"), _PlainLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{name} must be valid YAML, got: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{name} must be a mapping, got {type(values).__name__}")

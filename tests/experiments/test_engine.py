@@ -15,7 +15,7 @@ import fake_runs
 import pandas as pd
 import psutil
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster, Security
 
 from xblcore.experiments import engine, running, store
 from xblcore.experiments.spec import Spec
@@ -77,7 +77,7 @@ def test_workers_have_the_environment_of_the_kernels_and_this_machine_alone_reac
     ):  # the scheduler too
         listening = [c for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
         assert {connection.laddr.ip for connection in listening} <= {"127.0.0.1"}
-    assert client.scheduler.address.startswith("tcp://127.0.0.1:")
+    assert client.scheduler.address.startswith("tls://127.0.0.1:")
     assert set(client.nthreads().values()) == {1}
 
 
@@ -146,7 +146,7 @@ def test_a_worker_with_another_key_refuses(client, tmp_path):
 
 def test_two_calls_at_once_share_the_store(cluster, client, tmp_path):
     with (
-        Client(cluster.scheduler_address, set_as_default=False) as other,
+        Client(cluster, set_as_default=False) as other,
         ThreadPoolExecutor() as threads,
     ):
         calls = [
@@ -159,10 +159,24 @@ def test_two_calls_at_once_share_the_store(cluster, client, tmp_path):
     assert_as_in_a_loop(run_all(SPECS, tmp_path), SPECS)
 
 
-def test_a_configured_scheduler_is_used_and_left_open(cluster, client, tmp_path):
-    with dask.config.set({engine.SCHEDULER: cluster.scheduler_address}):
-        assert_as_in_a_loop(run_all(SPECS[:2], tmp_path), SPECS[:2])
-    assert fake_runs.pids(tmp_path) <= workers_of(client)
+def test_a_configured_scheduler_is_used_and_left_open(tmp_path):
+    options = {"n_workers": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**options) as own, Client(own, set_as_default=False) as client:
+        with dask.config.set({engine.SCHEDULER: own.scheduler_address}):
+            assert_as_in_a_loop(run_all(SPECS[:2], tmp_path), SPECS[:2])
+        assert fake_runs.pids(tmp_path) <= workers_of(client)
+
+
+def test_a_stranger_who_knows_the_address_is_refused(cluster):
+    """A scheduler runs whatever it is sent."""
+    with pytest.raises((OSError, TypeError, ValueError)):
+        Client(cluster.scheduler_address, set_as_default=False, timeout="2s")
+    plain = cluster.scheduler_address.replace("tls://", "tcp://")
+    with pytest.raises(OSError):
+        Client(plain, set_as_default=False, timeout="2s")
+    own = Security.temporary()  # a key, but not ours
+    with pytest.raises(OSError):
+        Client(cluster.scheduler_address, security=own, set_as_default=False, timeout="2s")
 
 
 def test_a_scheduler_that_does_not_answer_is_named_with_the_remedy(tmp_path):

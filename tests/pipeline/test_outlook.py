@@ -50,6 +50,26 @@ def test_the_results_tell_runs_and_seconds(tmp_path):
     assert of_results(tmp_path).usual == {"train@toy-erm": 4.0, "train@toy-rrr": 15.0}
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [b"", b"<<<<<<< HEAD\ntask,method\n", b"\xff\xfe", b"task,method,seconds_a_run\na,b,c\n"],
+)
+@pytest.mark.parametrize("name", ["paper/summary.csv", "toy/runs.csv"])
+def test_damaged_results_keep_nobody_from_making_them_anew(tmp_path, name, damaged):
+    for folder in ("paper", "toy"):
+        (tmp_path / "results" / folder).mkdir(parents=True)
+    summary = "task,method,seconds_a_run\ntoy,erm,2.0\n"
+    (tmp_path / "results/paper/summary.csv").write_text(summary)
+    (tmp_path / "results/toy/runs.csv").write_text("method,weight,seed\nerm,0,0\n")
+    assert of_results(tmp_path).usual == {"train@toy-erm": 2.0}
+    (tmp_path / "results" / name).write_bytes(damaged)
+    assert of_results(tmp_path).usual == {}
+
+
+def test_times_of_nothing_tell_nothing():
+    assert Outlook({"a": 0.0, "b": 0.0}).left({"a": 10.0}, {}, ["b"], 1) == 0
+
+
 def test_every_training_of_the_study_has_its_time_in_git():
     settings, usual = config.load(), of_results(project.root()).usual
     assert {*usual} == {f"train@{t}-{m}" for t in settings.tasks for m in settings.methods}

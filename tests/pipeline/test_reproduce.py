@@ -129,6 +129,17 @@ def test_stages_are_told_apart(toy: Path) -> None:
     assert dvc_command.changed(toy, []) == []
 
 
+@pytest.mark.parametrize("methods", ["", "3"])
+def test_a_list_that_is_none_is_told(toy: Path, start: Start, methods: str) -> None:
+    (toy / "params.yaml").write_text(f"methods: {methods}\n")
+    stages = (toy / "dvc.yaml").read_text().replace("[a, b, c]", "${methods}")
+    (toy / "dvc.yaml").write_text(stages)
+    run = start(*COMMAND)
+    _, err = run.communicate()
+    assert run.returncode == 1 and "Traceback" not in err
+    assert "methods" in err and "params.yaml" in err
+
+
 def test_success_that_is_none(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
+
+from xblcore.datasets.coco_format import MOST_SIDE
 
 DataKind = Literal["original", "stand-in"]
 
@@ -86,7 +89,7 @@ class DataConfig:
                             ("margin", 0)):  # fmt: skip
             _check_integer(name, getattr(self, name), least)
         if self.image_size is not None:
-            _check_integer("image_size", self.image_size, 1)
+            _check_integer("image_size", self.image_size, 1, MOST_SIDE)
         if self.annotation is not None:
             _check_choice("annotation", self.annotation, ("complement", "centre"))
         _check_choice("data", self.data, ("auto", "original", "stand-in"))
@@ -115,9 +118,10 @@ class DataConfig:
         return replace(self, data=kind, by_data={}, **own)
 
 
-def _check_integer(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+def _check_integer(name: str, value: object, least: int, most: float = math.inf) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        limit = "" if most == math.inf else f" and at most {most}"
+        raise ValueError(f"{name} must be an integer of at least {least}{limit}, got {value!r}")
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -129,9 +129,9 @@ class _Machine:
 
     def update(self, values: list[Any]) -> None:
         target, keys = self.top(), values[::2]
-        # A tuple may be built so that its hash takes forever; no plain record has one for a key.
-        if type(target) is not dict or any(type(key) not in (str, int) for key in keys):
-            raise TypeError("a dict must have str or int keys")
+        # Of tuples and ints there may be so many of one hash that it takes forever; not of str.
+        if type(target) is not dict or any(type(key) is not str for key in keys):
+            raise TypeError("a dict must have str keys")
         target.update(zip(keys, values[1::2], strict=True))
 
     def call(self) -> None:

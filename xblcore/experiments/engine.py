@@ -22,7 +22,7 @@ from typing import Protocol, get_type_hints
 import dask
 import pandas as pd
 from dask.system import CPU_COUNT
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import Client, Future, LocalCluster, Security, as_completed
 from distributed.scheduler import KilledWorker
 from tqdm import tqdm
 
@@ -189,7 +189,11 @@ def _connected(client: Client | None, runs: int) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def local_cluster(workers: int) -> Iterator[LocalCluster]:
-    """Processes of one thread each, reached from this machine alone, gone after the block."""
+    """Processes of one thread each, gone after the block.
+
+    They run what they are sent. So they are reached from this machine alone, and by TLS with a key
+    that only this process has: not by others who use the machine.
+    """
     from xblcore.pipeline.execute import KERNEL_ENVIRONMENT  # slow, and no worker needs it
 
     name = "distributed.nanny.pre-spawn-environ"
@@ -204,6 +208,7 @@ def local_cluster(workers: int) -> Iterator[LocalCluster]:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
+                security=Security.temporary(),
                 dashboard_address=None,
                 # Dask else pauses a worker for good at 80% of its share: what PyTorch has freed
                 # counts, and with the allocator set as above does not go back to the system.

@@ -121,6 +121,11 @@ def _asked(root: Path) -> Iterator[Any]:
         remedy = next((HALF_WRITTEN[name] for name in HALF_WRITTEN if name in str(error)), None)
         told = f"\nit was not written to its end; run: {remedy}" if remedy else ""
         raise DvcError(f"DVC stopped: {error}{told}") from error
+    except TypeError as error:  # all that DVC says of a list that is none
+        raise DvcError(
+            "DVC stopped: `tasks` and `methods` of params.yaml, which dvc.yaml goes through, must "
+            f"be lists, got others ({error})"
+        ) from error
 
 
 def drop_damaged(root: Path) -> list[Path]:

@@ -54,9 +54,10 @@ class Outlook:
         >>> Outlook({"a": 1.0, "b": 9.0}).left({"a": 10.0}, {"b": 0.0}, [], 2)
         90.0
         """
-        pace = sum(took.values()) / sum(map(self.expected, took))
+        usual = sum(map(self.expected, took))
+        pace = sum(took.values()) / usual if usual else 1.0
         running = [
-            pace * max(self.expected(name) - age / pace, self.expected(name) / 10)
+            max(pace * self.expected(name) - age, pace * self.expected(name) / 10)
             for name, age in ages.items()
         ]
         work = sum(running) + pace * sum(map(self.expected, waiting))
@@ -64,18 +65,22 @@ class Outlook:
 
 
 def of_results(root: Path) -> Outlook:
-    """By the results in ``results/``, of the training stages alone; empty where there are none."""
+    """By the results in ``results/``, of the training stages alone.
+
+    Empty where there are none, and where they are damaged: what they are of is about to be made.
+    """
     import pandas as pd  # here, since it takes a second, in which the parent may end
 
-    summary = root / "results" / "paper" / "summary.csv"
-    if not summary.is_file():
-        return Outlook({})
     usual = {}
-    for task, table in pd.read_csv(summary).groupby("task"):
-        path = root / "results" / str(task) / "runs.csv"
-        if path.is_file():
+    try:
+        for task, table in pd.read_csv(root / "results/paper/summary.csv").groupby("task"):
+            path = root / "results" / str(task) / "runs.csv"
+            if not path.is_file():
+                continue
             runs = pd.read_csv(path, usecols=["method", "weight", "seed"]).drop_duplicates()
             count = runs["method"].value_counts()
             for method, seconds in zip(table["method"], table["seconds_a_run"], strict=True):
-                usual[f"train@{task}-{method}"] = float(count.get(method, 0) * seconds)
+                usual[f"train@{task}-{method}"] = float(count.get(method, 0)) * float(seconds)
+    except (OSError, ValueError, KeyError):
+        return Outlook({})
     return Outlook(usual)

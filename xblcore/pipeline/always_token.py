@@ -1,0 +1,26 @@
+"""Who may use a server that this project starts: whoever has its token, whatever is configured."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from jupyter_server.auth.identity import PasswordIdentityProvider
+from traitlets import validate
+
+
+class AlwaysToken(PasswordIdentityProvider):  # type: ignore[misc]  # traitlets has no types for it
+    """Jupyter's own provider, but an empty token, which lets everybody in, becomes a fresh one.
+
+    A reader's configuration may have switched the token off for servers of their own; on a shared
+    machine anyone could then run code by one of these.
+
+    >>> bool(AlwaysToken(token="").token), AlwaysToken(token="mine").token
+    (True, 'mine')
+    """
+
+    @validate("token")  # type: ignore[untyped-decorator]
+    def _never_empty(self, proposal: Any) -> str:
+        given = str(proposal["value"])
+        self.token_generated = not given  # only such a one is shown where the server starts
+        return given or secrets.token_hex(24)

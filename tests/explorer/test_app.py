@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import shutil
 import subprocess
 import sys
@@ -179,12 +180,78 @@ def test_a_damaged_gallery_says_so_and_the_runs_are_still_there(made, bare):
     assert "There is no picture of this run" in text(explorer), "another metric shows no picture"
 
 
-def test_a_damaged_table_of_runs_says_so(made, bare):
+def head(content: bytes) -> bytes:
+    """The line of column names."""
+    return content[: content.index(b"\n") + 1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda _: b"", "No columns"),
+        (lambda _: b"task\n", "columns expected but not found"),
+        (head, "got: one of no task"),
+        (lambda content: content[: content.index(b"\n", 200)], "no metric of an explanation"),
+        (lambda content: content.replace(b",0.5,", b",half,", 1), "half"),
+        (lambda content: content.replace(b",0.5,", b",inf,", 1), "outside [0, 1]"),
+        (lambda content: content.replace(b"True,0,", b"True,inf,", 1), "int64"),
+        (lambda content: content.replace(b"True,0,", b"True,9" + b"9" * 30 + b",", 1), "verflow"),
+        (lambda content: content.replace(b"True,0,", b"maybe,0,", 1), "bool"),
+        (lambda content: content[: len(content) // 2], "got: "),
+        (lambda content: content[: content.rindex(b",")], "could not convert"),
+        (lambda content: content + content[len(head(content)) :], "duplicate"),
+        (lambda content: content.replace(TASK.encode(), b"decoy_coco"), "got: one of decoy_coco"),
+        (lambda content: content.replace(b"erm", b"\xff"), "codec"),
+        (lambda content: content + b'"', "EOF inside string"),
+    ],
+)
+def test_a_damaged_table_of_runs_says_so(made, bare, damage, told):
     shutil.copytree(made / "results", bare / "results")
-    (bare / "results" / TASK / "runs.csv").write_text("task\n")
+    path = bare / "results" / TASK / "runs.csv"
+    path.write_bytes(damage(path.read_bytes()))
     explorer = Explorer(root=bare)
-    assert "must be a table of runs" in text(explorer) and text(explorer).count('role="img"') == 5
+    found = html.unescape(text(explorer))
+    assert f"{path} must be a table of runs, got: " in found and told in found
+    assert "; run: make reproduce" in found and found.count('role="img"') == 5
     explorer.controls["method"].value = "oracle"
+
+
+RANKING = (
+    "task,split,explainer,metric,rho,ci_low,ci_high\n"
+    f"{TASK},test_decoy,hires_cam,distance_focus,0.5,0.25,0.75\n"
+    f"{TASK},test_decoy,none,decoy_flip_rate,,,\n"
+).encode()
+
+
+def test_how_a_metric_ranks_is_told(made, bare):
+    shutil.copytree(made / "results", bare / "results")
+    path = bare / "results" / TASK / "informativeness.csv"
+    path.write_bytes(RANKING)
+    explorer = Explorer(root=bare)
+    assert "ρ = 0.50 [0.25, 0.75]" in explorer.runs.scatter.plot["told"]
+    explorer.runs.metric.value = "decoy_flip_rate"
+    assert explorer.runs.scatter.plot["told"] == "", "it is undefined"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"split,rho\n",
+        RANKING.replace(b"0.5", b"half"),
+        RANKING + b'"',
+        RANKING.replace(b"none", b"\xff"),
+    ],
+)
+def test_a_damaged_ranking_is_told_and_the_dots_are_still_there(made, bare, content):
+    shutil.copytree(made / "results", bare / "results")
+    path = bare / "results" / TASK / "informativeness.csv"
+    path.write_bytes(content)
+    explorer = Explorer(root=bare)
+    plot = explorer.runs.scatter.plot
+    assert plot["told"].startswith(f"{path} must be a table of metrics, got: ")
+    assert plot["told"].endswith("; run: make reproduce")
+    assert len(plot["dots"]) == 7 and text(explorer).count('role="img"') == 5
 
 
 def test_data_damaged_while_it_is_open_are_told_in_place_of_the_picture(made, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -81,6 +82,32 @@ def flipped(path):
     path.write_bytes(content)
 
 
+def array_is(name, change):
+    """A damage: one of the arrays, changed."""
+
+    def damage(path):
+        with np.load(path) as file:
+            rewritten(path, **{name: change(file[name])})
+
+    return damage
+
+
+def about_is(path, text):
+    rewritten(path, about=np.frombuffer(text.encode(), np.uint8))
+
+
+def about_has(path, **changes):
+    with np.load(path) as file:
+        about_is(path, json.dumps(json.loads(file["about"].tobytes()) | changes))
+
+
+def unpackable(path):
+    """Packed, by the archive's list of contents, in a way that nothing here unpacks."""
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = 77
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -90,18 +117,27 @@ def flipped(path):
         (lambda path: rewritten(path, about=None), "got: none with 'about'"),
         (lambda path: rewritten(path, about=np.array([{}], object)), "allow_pickle=False"),
         (lambda path: rewritten(path, about=np.frombuffer(b"{}", np.uint8)), "must have the key"),
-        (
-            lambda path: rewritten(path, **{"test_clean/predicted": np.zeros((1, 2), np.uint8)}),
-            "predicted of test_clean must have shape",
-        ),
-        (
-            lambda path: rewritten(
-                path, **{"test_decoy/predicted": np.full((3, 3, 2, 15), 7, np.uint8)}
-            ),
-            "classes of test_decoy must fit the predictions",
-        ),
+        (lambda path: about_is(path, "[" * 100_000), "recursion"),
+        (unpackable, "compression"),
+        (lambda path: about_has(path, explainers=["grad_cam", "hires_cam", "odd"]), "got 'odd'"),
+        (lambda path: about_has(path, methods=["erm", "erm", "xbl_d"]), "methods must be there, e"),
+        (lambda path: about_has(path, classes=[]), "classes must be there, each once, got []"),
+        (lambda path: about_has(path, decoy_size=0), "decoy_size must be in [1, 8], got 0"),
+        (lambda path: about_has(path, decoy_size=99), "decoy_size must be in [1, 8], got 99"),
+        (array_is("test_clean/predicted", lambda a: a[0]), "predicted of test_clean must be uint8"),
+        (array_is("test_decoy/predicted", lambda a: a + 7), "must be in [0, 2], got 7 to "),
+        (array_is("test_decoy/labels", lambda a: a + 3), "labels of test_decoy must be in [0, 2]"),
+        (array_is("test_decoy/labels", lambda a: a - 1), "labels of test_decoy must be in [0, 2]"),
+        (array_is("test_decoy/corners", lambda a: a + 4), "corners of test_decoy must be in [0, 3"),
+        (array_is("test_decoy/images", lambda a: a / 255), "images of test_decoy must be uint8"),
+        (array_is("test_decoy/images", lambda a: a[:, :2]), "object_mask of test_decoy must be"),
+        (array_is("test_decoy/values", lambda a: a[1:]), "values of test_decoy must be uint8"),
+        (array_is("test_decoy/cams", lambda a: a[..., :0]), "no smaller than their CAMs"),
+        (array_is("test_decoy/cams", lambda a: a.repeat(9, -1)), "no smaller than their CAMs"),
+        (array_is("test_decoy/metrics", lambda a: a / 9), "must be uint16, got float64"),
+        (array_is("test_decoy/metrics", str), "must be uint16"),
+        (array_is("test_decoy/positions", lambda a: a * 0), "positions of test_decoy must be"),
     ],
-    ids=["flipped", "cut off", "text", "no head", "pickled", "empty head", "shape", "class"],
 )
 def test_a_damaged_file_is_refused_and_the_remedy_named(copied, damage, told):
     root, path = copied

@@ -47,6 +47,14 @@ def test_another_sample_than_the_one_that_is_there_is_refused(given, other):
         sample.make_sample(given.truth.parent, **({"count": 60, "tests": 20} | other))
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000])
+def test_damaged_numbers_of_a_sample_are_told_by_their_file(tmp_path, content):
+    (tmp_path / "truth.json").write_text("{}")
+    (tmp_path / "sample.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"sample.json must be JSON.*; delete that file"):
+        sample.make_sample(tmp_path)
+
+
 @pytest.mark.parametrize("layer", ["wrong", "object"])
 def test_a_simulated_hand_marks_only_where_nobody_has_begun(given, tmp_path, layer):
     store = AnnotationStore(given.images, tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from xblcore.widgets.drawing import Paste
 from xblcore.widgets.folder import write_images
 from xblcore.widgets.journal import Journal
+from xblcore.widgets.session import Session
 from xblcore.widgets.store import AnnotationStore
 from xblcore.widgets.strokes import Stroke
 
@@ -207,6 +209,25 @@ def test_the_folder_tells_what_it_cannot_read(images, tmp_path):
     assert sorted(note.split(":")[0] for note in store.notes) == ["broken.png", "link.png"]
 
 
+def test_a_file_whose_name_is_no_text_is_told_and_the_rest_can_be_seen(images):
+    for name in (b"b\xff.png", b"cat\xff/1.png"):
+        path = Path(os.fsdecode(os.fsencode(images) + b"/" + name))
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (10, 8)).save(path)
+    session = Session(AnnotationStore(images))
+    assert session.store.names == NAMES
+    assert session.store.notes == [
+        f"{name}: its name is not UTF-8, so no page can show it; rename it"
+        for name in ("b\\xff.png", "cat\\xff/1.png")
+    ]
+    "".join([*session.store.notes, str(session.view().facts)]).encode()
+
+
+def test_a_folder_whose_name_is_no_text_can_be_seen(images):
+    moved = images.rename(os.fsdecode(os.fsencode(images) + b"\xff"))
+    assert Session(AnnotationStore(moved)).view().facts["name"] == NAMES[0]
+
+
 @pytest.mark.parametrize("second", ["second_person", "dog/second_person"])
 def test_nobodys_annotations_are_taken_for_images(images, second):
     """Neither those of another person, nor the masks that were exported beside them."""
@@ -263,6 +284,134 @@ def test_png_files_of_images_without_marks_are_removed(store, tmp_path):
     store.export_png(tmp_path / "out")
     left = sorted(p.relative_to(tmp_path / "out").as_posix() for p in tmp_path.rglob("*.png.png"))
     assert left == ["object/cat/1.png.png", "wrong/cat/1.png.png"]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*") if path.is_file()
+    }  # fmt: skip
+
+
+OWN = np.eye(8, 10, dtype=bool)
+
+
+def test_a_mask_that_the_annotator_never_wrote_stays(store, tmp_path):
+    """It belongs to an image without a mark, and is as good after the export as before."""
+    folder = png(tmp_path / "out", NAMES[1], OWN)
+    own = (folder / "wrong" / f"{NAMES[1]}.png").read_bytes()
+    store.export_all(folder)
+    drawn(store).export_all(folder)
+    assert files(folder)[f"wrong/{NAMES[1]}.png"] == own
+    assert store.import_any(folder) == 5 and store.mask(NAMES[1], "wrong").sum() == 8
+
+
+def put(folder: Path, name: str, content: bytes) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["at first", "after an export"])
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        (f"wrong/{NAMES[0]}.png", f"wrong/{NAMES[0]}.png"),
+        ("annotations.json", "annotations.json"),
+        ("object/dog", "object/dog"),
+    ],
+)
+def test_what_is_not_ours_stops_an_export_before_anything_is_written(
+    store, tmp_path, before, name, way
+):
+    folder = tmp_path / "out"
+    if before:
+        drawn(store).export_all(folder)
+        shutil.rmtree(folder)
+    else:
+        drawn(store)
+    put(folder, name, b"of a person")
+    with pytest.raises(ValueError, match="to another folder, or import it first") as caught:
+        store.export_all(folder)
+    assert str(folder / way) in str(caught.value)
+    assert files(folder) == {name: b"of a person"}
+
+
+def test_a_coco_file_of_ones_own_is_not_overwritten(images, store, tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text("{}")
+    with pytest.raises(ValueError, match=r"mine.json must be what was exported or imported here"):
+        drawn(store).export_coco(path)
+    assert path.read_text() == "{}"
+    other = AnnotationStore(images, tmp_path / "other")
+    other.add(NAMES[1], WRONG)
+    other.export_coco(tmp_path / "others.json")
+    with pytest.raises(ValueError, match=r"others.json must be what was exported"):
+        store.export_coco(tmp_path / "others.json")
+    store.import_coco(tmp_path / "others.json")
+    store.export_coco(tmp_path / "others.json")
+    assert other.import_coco(tmp_path / "others.json") == 4
+
+
+@pytest.mark.parametrize("marks", [True, False], ids=["drawn on", "undone"])
+def test_an_edit_outside_comes_in_and_goes_out_again(images, store, marks):
+    """In the annotator's own folder, as a person does who corrects a mask in an image editor."""
+    folder = drawn(store).export_all()
+    edited = folder / "wrong" / f"{NAMES[0]}.png"
+    Image.fromarray(OWN).save(edited)
+    kept = files(folder)
+    if marks:
+        store.add(NAMES[2], WRONG)
+    else:
+        store.undo(NAMES[0])
+        store.undo(NAMES[0])
+    with pytest.raises(ValueError, match="edited since") as caught:
+        store.export_all()
+    assert str(edited) in str(caught.value) and files(folder) == kept
+    store.import_any(folder)
+    np.testing.assert_array_equal(store.mask(NAMES[0], "wrong"), OWN)
+    store.add(NAMES[0], WRONG)
+    AnnotationStore(images).export_all()  # opened anew
+    assert np.asarray(Image.open(edited)).astype(bool).sum() == (
+        store.mask(NAMES[0], "wrong").sum()
+    )
+
+
+def test_an_export_moves_with_its_annotations_and_is_repeated_after_a_kill(
+    images, store, tmp_path, monkeypatch
+):
+    drawn(store).export_all()
+    moved = images.rename(tmp_path / "moved")
+    store = AnnotationStore(moved)
+    store.add(NAMES[0], ERASER)
+    store.undo(NAMES[2])
+
+    def killed(source, target, replace=os.replace):
+        if Path(target).name == "annotations.json":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.export_all()
+    store.add(NAMES[0], OBJECT)
+    folder = store.export_all()
+    assert sorted(files(folder)) == ["annotations.json", "object/cat/1.png.png",
+                                     "wrong/cat/1.png.png"]  # fmt: skip
+
+
+@pytest.mark.parametrize("record", [b"{", b"[1]", b'{"a": 1}', b"[" * 100_000, b"\xff"])
+def test_a_damaged_record_knows_nothing_and_loses_nothing(store, record):
+    folder = drawn(store).export_all()
+    (store.home / "exported.json").write_bytes(record)
+    store.export_all()  # the same again
+    (store.home / "exported.json").write_bytes(record)
+    before = files(folder)
+    store.add(NAMES[0], ERASER)
+    with pytest.raises(ValueError, match="must be what was exported or imported here"):
+        store.export_all()
+    assert files(folder) == before
 
 
 def test_masks_do_not_go_among_the_images(images, store):
@@ -362,6 +511,21 @@ def test_a_coco_file_that_does_not_fit_is_refused(images, store, tmp_path, place
     path.write_text(json.dumps(document))
     other = AnnotationStore(images, tmp_path / "elsewhere")
     with pytest.raises(ValueError, match=message):
+        other.import_coco(path)
+    assert other.marked == ()
+
+
+def test_one_category_id_for_two_layers_is_refused(images, store, tmp_path):
+    path = drawn(store).export_coco(tmp_path / "coco.json")
+    document = json.loads(path.read_text())
+    document["categories"].append({"id": 1, "name": "object"})  # said twice is no harm
+    path.write_text(json.dumps(document))
+    other = AnnotationStore(images, tmp_path / "elsewhere")
+    assert other.import_coco(path) == 3
+    document["categories"].append({"id": 1, "name": "wrong"})
+    path.write_text(json.dumps(document))
+    other = AnnotationStore(images, tmp_path / "third")
+    with pytest.raises(ValueError, match="of its own, got 1 for object and for wrong"):
         other.import_coco(path)
     assert other.marked == ()
 

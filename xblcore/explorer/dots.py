@@ -9,10 +9,19 @@ from pathlib import Path
 import pandas as pd
 
 from xblcore import project, results
-from xblcore.informativeness import METRICS, run_table
+from xblcore.informativeness import METRICS, NONE, run_table
 from xblcore.plots.style import label
 
 SPLIT = results.DECOY  # where the metrics are measured, as in the figure of claim C3
+
+Columns = dict[str, type[str] | type[float] | type[int] | type[bool]]
+COLUMNS: Columns = {
+    "task": str, "data": str, "method": str, "weight": float, "chosen": bool, "seed": int,
+    "split": str, "explainer": str, "metric": str, "value": float, "nan_share": float,
+}  # fmt: skip
+RANKING: Columns = {
+    "split": str, "explainer": str, "metric": str, "rho": float, "ci_low": float, "ci_high": float,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,19 +76,30 @@ class Runs:
         path = (root or project.root()) / "results" / task / "runs.csv"
         if not path.is_file():
             raise FileNotFoundError(f"no results of {task} yet ({path}); run: make reproduce")
-        try:
-            empty = {"value": [""], "nan_share": [""]}  # else "none", an explainer, would be NaN
-            table = pd.read_csv(path, keep_default_na=False, na_values=empty)
-            rows = table[["method", "weight", "seed", "chosen"]].drop_duplicates()
-            self.data = str(table["data"].iloc[0])
-            self._table = table[["task", "explainer", "split", "metric", "value", *rows]]
-        except (KeyError, IndexError, ValueError) as error:
-            raise ValueError(
-                f"{path} must be a table of runs, got one without {error}; run: make reproduce"
-            ) from error
         self.task = task
-        self.keys = [RunKey(str(m), float(w), int(s), bool(c)) for m, w, s, c in rows.to_numpy()]
         self._told = path.with_name("informativeness.csv")
+        try:
+            table = self._table = _read(path, COLUMNS, may_be_empty=["value"])
+            if table.empty or set(table["task"]) != {task}:
+                raise ValueError(f"one of {', '.join(sorted(set(table['task']))) or 'no task'}")
+            if not table["value"].dropna().between(0, 1).all():
+                raise ValueError("values outside [0, 1]")
+            self.data = str(table["data"].iloc[0])
+            rows = table[["method", "weight", "seed", "chosen"]].drop_duplicates()
+            self.keys = [
+                RunKey(str(m), float(w), int(s), bool(c)) for m, w, s, c in rows.to_numpy()
+            ]
+            measured = dict.fromkeys(table.loc[table["split"] == SPLIT, "explainer"])
+            self._by = {
+                name: run_table(table, split=SPLIT, explainer=name).droplevel("task")
+                for name in [*measured, NONE]
+            }
+            if not self.explainers:
+                raise ValueError(f"no metric of an explanation on {SPLIT}")
+        except (OSError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"{path} must be a table of runs, got: {error}; run: make reproduce"
+            ) from error
 
     @property
     def methods(self) -> list[str]:
@@ -89,19 +109,16 @@ class Runs:
     @property
     def explainers(self) -> list[str]:
         """That measured the runs on :data:`SPLIT`."""
-        rows = self._table[self._table["split"] == SPLIT]
-        return [name for name in dict.fromkeys(rows["explainer"]) if name != "none"]
+        return [name for name, table in self._by.items() if name != NONE and {*METRICS} & {*table}]
 
     def metrics(self, explainer: str) -> list[str]:
         """What the runs can be drawn by: an explainer's metrics and the decoy flip rate."""
-        rows = self._table[self._table["split"] == SPLIT]
-        found = set(rows.loc[rows["explainer"].isin([explainer, "none"]), "metric"])
-        return [name for name in METRICS if name in found]
+        return [name for name in METRICS if name in self._by[_measured_by(name, explainer)]]
 
     def dots(self, metric: str, explainer: str) -> list[Dot]:
         """One dot a run; a run on which the metric is undefined has none."""
-        table = run_table(self._table, split=SPLIT, explainer=_measured_by(metric, explainer))
-        places = table.droplevel("task")[[metric, "target"]].to_dict("index")
+        table = self._by[_measured_by(metric, explainer)]
+        places = table[[metric, "target"]].to_dict("index")
         found = []
         for key in self.keys:
             place = places.get((key.method, key.weight, key.seed), {})
@@ -129,10 +146,16 @@ class Runs:
         }
 
     def told(self, metric: str, explainer: str) -> str:
-        """How the metric ranks the runs, by ``informativeness.csv``; empty without that file."""
+        """How the metric ranks the runs, by ``informativeness.csv``; empty without that file.
+
+        Where the file is damaged, a sentence that says so.
+        """
         if not self._told.is_file():
             return ""
-        rows = pd.read_csv(self._told, keep_default_na=False, na_values=[""])
+        try:
+            rows = _read(self._told, RANKING, may_be_empty=["rho", "ci_low", "ci_high"])
+        except (OSError, ValueError) as error:
+            return f"{self._told} must be a table of metrics, got: {error}; run: make reproduce"
         rows = rows[
             (rows["split"] == SPLIT)
             & (rows["metric"] == metric)
@@ -144,5 +167,13 @@ class Runs:
         return f"Spearman's ρ = {rho:.2f} [{low:.2f}, {high:.2f}], oriented so that 1 is best"
 
 
+def _read(path: Path, columns: Columns, *, may_be_empty: list[str]) -> pd.DataFrame:
+    """These columns of a table, each of its type; empty is NaN, and "none" is an explainer."""
+    empty = {name: [""] for name in may_be_empty}
+    return pd.read_csv(
+        path, usecols=list(columns), dtype=columns, keep_default_na=False, na_values=empty
+    )
+
+
 def _measured_by(metric: str, explainer: str) -> str:
-    return "none" if METRICS[metric][0] == "behaviour" else explainer
+    return NONE if METRICS[metric][0] == "behaviour" else explainer

@@ -21,7 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from xblcore import project
 from xblcore.config import from_mapping
 from xblcore.datasets.drawing import Drawn, View
-from xblcore.explorer.views import SEEN
+from xblcore.decoys import CORNERS
+from xblcore.explorer.views import EXPLAINERS, SEEN
 
 FORMAT = 1
 STEPS = 65_534  # of a number in [0, 1]; one above is NaN
@@ -102,19 +103,67 @@ class Gallery:
             raise ValueError(f"splits must be {', '.join(BASES)}, got {', '.join(self.shown)}")
         if len(about.weights) != nets[0]:
             raise ValueError(f"weights must be {nets[0]}, one a method, got {len(about.weights)}")
+        unknown = [name for name in about.explainers if name not in EXPLAINERS.values()]
+        if unknown:
+            known = ", ".join(EXPLAINERS.values())
+            raise ValueError(f"explainers must be among {known}, got {unknown[0]!r}")
+        for name in ("classes", "methods", "seeds", "explainers"):
+            there = getattr(about, name)
+            if not there or len(set(there)) < len(there):
+                raise ValueError(f"{name} must be there, each once, got {there}")
         for split, part in self.shown.items():
-            count, (height, width) = len(part.positions), part.cams.shape[-2:]
-            for name, shape in (
-                ("cams", (len(about.explainers), *nets, count, height, width)),
-                ("metrics", (len(about.explainers), *nets, count, len(about.metrics))),
-                ("predicted", (len(VIEWS), *nets, count)),
-                ("confidence", (len(VIEWS), *nets, count)),
-            ):
-                found = getattr(part, name).shape
-                if found != shape:
-                    raise ValueError(f"{name} of {split} must have shape {shape}, got {found}")
-            if len(part.drawn.images) != count or part.predicted.max() >= len(about.classes):
-                raise ValueError(f"images and classes of {split} must fit the predictions")
+            _check(about, split, part)
+
+
+def _check(about: About, split: str, part: Shown) -> None:
+    """Type, shape and range of what a split's networks and images are looked up by.
+
+    Raises:
+        ValueError: an array that does not fit the others.
+    """
+    drawn, count = part.drawn, len(part.positions)
+    nets = (len(about.methods), len(about.seeds), count)
+    size, channels, cells = drawn.images.shape[1:3], drawn.images.shape[3:], part.cams.shape[-2:]
+    classes = len(about.classes)
+    for name, array, kind, shape in (
+        ("positions", part.positions, np.int64, (count,)),
+        ("images", drawn.images, np.uint8, (count, *size, *channels)),
+        ("labels", drawn.labels, np.int64, (count,)),
+        ("object_mask", drawn.object_mask, np.bool_, (count, *size)),
+        ("source", drawn.source, np.int64, (count,)),
+        ("corners", drawn.corners, np.uint8, (count,)),
+        ("values", drawn.values, np.uint8, (count, *channels)),
+        ("swapped", drawn.swapped, np.uint8, (count, *channels)),
+        ("cams", part.cams, np.uint8, (len(about.explainers), *nets, *cells)),
+        ("metrics", part.metrics, np.float32, (len(about.explainers), *nets, len(about.metrics))),
+        ("predicted", part.predicted, np.uint8, (len(VIEWS), *nets)),
+        ("confidence", part.confidence, np.float32, (len(VIEWS), *nets)),
+    ):
+        if array.dtype != kind or array.shape != shape:
+            raise ValueError(
+                f"{name} of {split} must be {np.dtype(kind)} of shape {shape}, "
+                f"got {array.dtype} of shape {array.shape}"
+            )
+    if channels not in ((1,), (3,)) or not all(
+        1 <= n <= m for n, m in zip(cells, size, strict=True)
+    ):
+        raise ValueError(
+            f"images of {split} must have 1 or 3 channels and be no smaller than their CAMs, "
+            f"got {drawn.images.shape} with {part.cams.shape}"
+        )
+    if not 1 <= drawn.decoy_size <= min(size):
+        raise ValueError(f"decoy_size must be in [1, {min(size)}], got {drawn.decoy_size}")
+    if not count or len(set(part.positions.tolist())) < count:
+        raise ValueError(f"positions of {split} must be there, each once")
+    for name, numbers, most in (
+        ("labels", drawn.labels, classes - 1),
+        ("predicted", part.predicted, classes - 1),
+        ("corners", drawn.corners, len(CORNERS) - 1),
+    ):
+        if numbers.min() < 0 or numbers.max() > most:
+            raise ValueError(
+                f"{name} of {split} must be in [0, {most}], got {numbers.min()} to {numbers.max()}"
+            )
 
 
 def path_of(task: str, *, root: Path | None = None) -> Path:
@@ -172,7 +221,8 @@ def load(task: str, *, root: Path | None = None) -> Gallery:
             arrays = {name: file[name] for name in file.files}
         return _from_arrays(arrays, task)
     except (
-        ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error
+        ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error,
+        RuntimeError,  # nested too deeply, or by its head packed or encrypted as no archive here
     ) as error:  # fmt: skip
         found = f"none with {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
@@ -208,4 +258,6 @@ def _steps(values: NDArray[np.floating]) -> NDArray[np.uint16]:
 
 
 def _numbers(steps: NDArray[np.uint16]) -> NDArray[np.float32]:
+    if steps.dtype != np.uint16:
+        raise ValueError(f"metrics and confidence must be uint16, got {steps.dtype}")
     return np.where(steps > STEPS, np.nan, steps / STEPS).astype(np.float32)

@@ -5,15 +5,15 @@ What is read may come from anywhere: all of it is checked before any of it is us
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from xblcore import project
 from xblcore.datasets.coco_format import Entry, checked
 from xblcore.datasets.coco_pixels import BROKEN, encode
 from xblcore.widgets.journal import mask_of
@@ -26,29 +26,27 @@ CATEGORIES: dict[Layer, int] = {"object": 1, "wrong": 2}
 MOST_BYTES = 2**28  # of a COCO file
 
 
-def write_png(folder: Path, masks: Masks, names: Iterable[str]) -> list[Path]:
-    """Write each mask as ``<layer>/<image name>.png``, whole or not at all.
+def png_path(name: str, layer: Layer) -> str:
+    """Where a mask lies below its folder.
 
-    Args:
-        folder: made where it is missing.
-        masks: by image name and layer.
-        names: of all images; files of those without a mask are removed.
+    >>> png_path("zebra/001.jpg", "wrong")
+    'wrong/zebra/001.jpg.png'
     """
-    written = []
-    for name in names:
-        for layer in LAYERS:
-            path = folder / layer / f"{name}.png"
-            if (name, layer) not in masks:
-                path.unlink(missing_ok=True)
-                continue
-            with project.write_atomic(path) as temporary:
-                Image.fromarray(masks[name, layer].astype(np.uint8) * 255).save(temporary)
-            written.append(path)
-    return written
+    return f"{layer}/{name}.png"
+
+
+def png_files(masks: Masks) -> dict[str, bytes]:
+    """Each mask as a PNG file, 0 and 255, by :func:`png_path`."""
+    files = {}
+    for (name, layer), mask in masks.items():
+        content = io.BytesIO()
+        Image.fromarray(mask.astype(np.uint8) * 255).save(content, "PNG")
+        files[png_path(name, layer)] = content.getvalue()
+    return files
 
 
 def read_png(folder: Path, sizes: Sizes) -> dict[tuple[str, Layer], Mask]:
-    """Masks that lie as :func:`write_png` leaves them.
+    """Masks that lie by :func:`png_path`.
 
     Raises:
         ValueError: as :meth:`xblcore.widgets.store.AnnotationStore.import_png`.
@@ -71,8 +69,8 @@ def read_png(folder: Path, sizes: Sizes) -> dict[tuple[str, Layer], Mask]:
     return masks
 
 
-def write_coco(path: Path, masks: Masks, sizes: Sizes) -> Path:
-    """Write all masks as one COCO file, each layer of an image one annotation in run lengths."""
+def coco_file(masks: Masks, sizes: Sizes) -> bytes:
+    """All masks as one COCO file, each layer of an image one annotation in run lengths."""
     ids = {name: number for number, name in enumerate(sizes, start=1)}
     annotations: list[Entry] = []
     for (name, layer), mask in masks.items():
@@ -96,9 +94,7 @@ def write_coco(path: Path, masks: Masks, sizes: Sizes) -> Path:
     ]
     categories = [{"id": number, "name": layer} for layer, number in CATEGORIES.items()]
     document = {"images": images, "annotations": annotations, "categories": categories}
-    with project.write_atomic(path) as temporary:
-        temporary.write_text(json.dumps(document), encoding="utf-8")
-    return path
+    return json.dumps(document).encode()
 
 
 def read_coco(path: Path, sizes: Sizes) -> dict[tuple[str, Layer], Mask]:
@@ -114,9 +110,14 @@ def read_coco(path: Path, sizes: Sizes) -> dict[tuple[str, Layer], Mask]:
     for entry in document["categories"]:
         category = checked(entry, {"id": int, "name": str}, f"category of {path.name}")
         try:
-            layers[category["id"]] = checked_layer(category["name"])
+            layer = checked_layer(category["name"])
         except ValueError as error:
             raise ValueError(f"category of {path.name} must name a layer: {error}") from error
+        if layers.setdefault(category["id"], layer) != layer:
+            raise ValueError(
+                f"category of {path.name} must have an id of its own, "
+                f"got {category['id']} for {layers[category['id']]} and for {layer}"
+            )
     names: dict[int, str] = {}
     for position, entry in enumerate(document["images"]):
         where = f"images[{position}] of {path.name}"

@@ -58,7 +58,11 @@ class ImageFolder:
         sizes: dict[str, tuple[int, int]] = {}
         unreadable: dict[str, str] = {}
         for path in sorted(_files(root, without), key=lambda path: path.relative_to(root).parts):
-            name = path.relative_to(root).as_posix()
+            raw = os.fsencode(path.relative_to(root).as_posix())
+            name = raw.decode("utf-8", "backslashreplace")
+            if name.encode() != raw:
+                unreadable[name] = "its name is not UTF-8, so no page can show it; rename it"
+                continue
             if not path.resolve().is_relative_to(inside):
                 unreadable[name] = "a link that leads out of the folder"
                 continue

@@ -58,13 +58,13 @@ def make_sample(
 
     Raises:
         FileNotFoundError: Fashion-MNIST is not to be had; the message says what helps.
-        ValueError: the folder has a sample that was made with other numbers.
+        ValueError: the folder has a sample that was made with other numbers, or damaged ones.
     """
     home = project.root() / "build" / "your_own_data" if folder is None else Path(folder)
     sample = Sample(home / "images", home / "test", home / "truth.json")
     numbers, known = {"count": count, "tests": tests, "seed": seed}, home / "sample.json"
     if sample.truth.is_file():  # written last
-        made = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else numbers
+        made = _numbers(known) if known.is_file() else numbers
         if made != numbers:
             raise ValueError(
                 f"count, tests and seed must be those that {home} was made with, {made}, "
@@ -85,7 +85,8 @@ def make_sample(
         masks[name, "wrong"], masks[name, "object"] = train.decoy_mask[n], train.object_mask[n]
     height, width = train.images.shape[2:]
     known.write_text(json.dumps(numbers) + "\n", encoding="utf-8")
-    exchange.write_coco(sample.truth, masks, dict.fromkeys(names, (height, width)))
+    with project.write_atomic(sample.truth) as temporary:
+        temporary.write_bytes(exchange.coco_file(masks, dict.fromkeys(names, (height, width))))
     return sample
 
 
@@ -194,6 +195,16 @@ def simulate_marks(
         for stroke in drawn:
             store.add(name, stroke)
     return sum(map(bool, rest.values()))
+
+
+def _numbers(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} must be JSON, the numbers that the sample was made with, got: {error}; "
+            "delete that file to take the images as they are, or take another folder"
+        ) from error
 
 
 def _write(folder: Path, split: datasets.Split) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -162,7 +163,7 @@ class Session:
             self._shown = (name, *self._look(name, drawing.size))
         _, image, cam, self._trouble = self._shown  # gone with the next image or CAM
         facts: dict[str, object] = {
-            "store": hashlib.sha256(str(self.store.home.resolve()).encode()).hexdigest()[:16],
+            "store": hashlib.sha256(os.fsencode(self.store.home.resolve())).hexdigest()[:16],
             "name": name,
             "index": self.index,
             "count": len(self.order),

@@ -8,7 +8,7 @@ included.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from xblcore.decoys import Pixels
 from xblcore.widgets import exchange
 from xblcore.widgets.drawing import Action, Drawing, Paste
+from xblcore.widgets.exported import Exported
 from xblcore.widgets.folder import JOURNAL, ImageFolder
 from xblcore.widgets.journal import Journal, Step
 from xblcore.widgets.strokes import LAYERS, Layer, Mask, checked_layer
@@ -111,17 +112,19 @@ class AnnotationStore:
         """Write the masks as ``<layer>/<image name>.png``, 0 and 255, one an image and layer.
 
         Only images with a mark have files; those of images that have none any more are removed.
+        A file is replaced or removed only if an earlier export wrote it or an import took it over,
+        and it was not touched since: so masks can be exported, edited outside, imported and
+        exported again, and one that was edited and not imported, or that is not this annotator's,
+        is never lost. The rule is :class:`xblcore.widgets.exported.Exported`.
 
         Returns:
             The files that were written.
 
         Raises:
-            ValueError: a folder among the images, where the masks would be taken for images.
+            ValueError: a folder among the images, where the masks would be taken for images; a file
+                in the way that may not be replaced. Then nothing is written.
         """
-        inside, out = self.images.root.resolve(), Path(folder).resolve()
-        if out.is_relative_to(inside) and not out.is_relative_to(self.home.resolve()):
-            raise ValueError(f"folder must lie outside the images, or in {FOLDER}, got {folder}")
-        return exchange.write_png(Path(folder), self._masks(), self.names)
+        return self._export(Path(folder), exchange.png_files(self._masks()))
 
     def import_png(self, folder: str | Path) -> int:
         """Take over masks that lie as :meth:`export_png` writes them; each replaces its layer.
@@ -133,11 +136,18 @@ class AnnotationStore:
             ValueError: no such folder, an unknown image, a file that leads out of the folder, is
                 broken, of another size than its image or no mask. Then nothing is taken over.
         """
-        return self._take(exchange.read_png(Path(folder), self.images.sizes))
+        masks = exchange.read_png(Path(folder), self.images.sizes)
+        return self._take(masks, [Path(folder) / exchange.png_path(*key) for key in masks])
 
     def export_coco(self, path: str | Path) -> Path:
-        """Write the masks as a COCO annotation file, categories ``object`` and ``wrong``."""
-        return exchange.write_coco(Path(path), self._masks(), self.images.sizes)
+        """Write the masks as a COCO annotation file, categories ``object`` and ``wrong``.
+
+        Raises:
+            ValueError: a file is there that may not be replaced, see :meth:`export_png`.
+        """
+        path = Path(path)
+        content = exchange.coco_file(self._masks(), self.images.sizes)
+        return Exported(self.home).write(path.parent, {path.name: content})[0]
 
     def import_coco(self, path: str | Path) -> int:
         """Take over the masks of a COCO file with the categories ``object`` and ``wrong``.
@@ -151,7 +161,7 @@ class AnnotationStore:
             ValueError: not such a file, an unknown image or category, a wrong size, a broken
                 segmentation. Then nothing is taken over.
         """
-        return self._take(exchange.read_coco(Path(path), self.images.sizes))
+        return self._take(exchange.read_coco(Path(path), self.images.sizes), [Path(path)])
 
     def export_all(self, folder: str | Path | None = None) -> Path:
         """Write the masks as PNG files and, beside them, as ``annotations.json`` for COCO's tools.
@@ -163,11 +173,12 @@ class AnnotationStore:
             The folder.
 
         Raises:
-            ValueError: a folder among the images.
+            ValueError: as :meth:`export_png`; nothing is written.
         """
         out = self.home / EXPORT if folder is None else Path(folder)
-        self.export_png(out)
-        self.export_coco(out / COCO)
+        masks = self._masks()
+        coco = exchange.coco_file(masks, self.images.sizes)
+        self._export(out, exchange.png_files(masks) | {COCO: coco})
         return out
 
     def import_any(self, path: str | Path) -> int:
@@ -184,10 +195,18 @@ class AnnotationStore:
     def _masks(self) -> dict[tuple[str, Layer], Mask]:
         return {(name, layer): self.mask(name, layer) for name in self.marked for layer in LAYERS}
 
-    def _take(self, masks: Mapping[tuple[str, Layer], Mask]) -> int:
+    def _export(self, folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+        inside, out = self.images.root.resolve(), folder.resolve()
+        if out.is_relative_to(inside) and not out.is_relative_to(self.home.resolve()):
+            raise ValueError(f"folder must lie outside the images, or in {FOLDER}, got {folder}")
+        paths = {exchange.png_path(name, layer) for name in self.names for layer in LAYERS}
+        return Exported(self.home).write(folder, files, gone=sorted(paths - files.keys()))
+
+    def _take(self, masks: Mapping[tuple[str, Layer], Mask], source: Sequence[Path]) -> int:
         for (name, layer), mask in masks.items():
             if not np.array_equal(mask, self.mask(name, layer)):
                 self.add(name, Paste(layer, mask))
+        Exported(self.home).take_over(source)
         return len(masks)
 
     def _step(self, name: str, step: Step) -> None:

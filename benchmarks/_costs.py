@@ -11,7 +11,6 @@ least squares of the relative errors. A run is then
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _inputs import Shape, marked, training_set
+from _recorded import manifests
 from _timing import Bench
 
 from xblcore import config, evaluate, prepare, selection
@@ -129,6 +129,25 @@ def measure(run: Bench, shape: Shape, methods: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def read(path: Path) -> pd.DataFrame:
+    """What :func:`measure` found, once it was written.
+
+    Raises:
+        ValueError: the file is not there, or damaged.
+    """
+    try:
+        table = pd.read_csv(path, usecols=COLUMNS, dtype=dict.fromkeys(COLUMNS[3:], float))
+        if not len(table) or table.isna().any(axis=None) or table.duplicated(COLUMNS[:3]).any():
+            raise ValueError("no row, a gap in one, or two of the same")
+    except (OSError, ValueError) as error:
+        got = "none" if isinstance(error, FileNotFoundError) else str(error).strip()
+        raise ValueError(
+            f"{path} must be a table of costs, got {got}; "
+            "measure it anew: python benchmarks/growth.py"
+        ) from error
+    return table
+
+
 def runs_of(settings: TaskConfig, method: str) -> int:
     """How many runs a task x method has: every candidate weight, and the rest of the seeds."""
     rest = len(settings.seeds) - len(settings.sweep_seeds)
@@ -191,13 +210,10 @@ def estimate(costs: pd.DataFrame, grid: Config, *, data: str | None) -> pd.DataF
 def beside_measured(costs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Estimates for the runs of a finished checkout, beside the seconds in its manifests."""
     rows = []
-    for path in sorted((folder / "build" / "runs").glob("*/*/manifest.json")):
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+    for path, manifest in manifests(folder):
         settings = config.from_mapping(TaskConfig, manifest["config"], str(path))
         name = manifest["method"]
         measured = statistics.median(manifest["seconds"].values())
         expected = seconds_of_run(costs, settings, name, manifest["data"])
         rows.append((settings.task, name, expected, measured, expected / measured))
-    if not rows:
-        raise ValueError(f"{folder} must have runs under build/runs/, got none; make reproduce")
     return pd.DataFrame(rows, columns=["task", "method", "estimated", "measured", "ratio"])

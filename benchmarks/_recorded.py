@@ -36,7 +36,7 @@ def manifests(folder: Path) -> Written:
     """The manifest of every task x method, and its file.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or a damaged one.
     """
     found = sorted((folder / "build" / "runs").glob(f"*/*/{MANIFEST}"))
     if not found:
@@ -44,7 +44,18 @@ def manifests(folder: Path) -> Written:
             f"{folder} must be a checkout in which networks were trained, got no manifest under "
             "build/runs/; train them with: make reproduce"
         )
-    return [(path, json.loads(path.read_text(encoding="utf-8"))) for path in found]
+    return [(path, read_manifest(path)) for path in found]
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """One manifest, with all that is read of it here and in :mod:`_costs`."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found | {key: found[key] for key in ("config", "method", "data", "seconds")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} must be a manifest, got {error!r}; delete it and run: make reproduce"
+        ) from error
 
 
 def seconds_of_evaluation(

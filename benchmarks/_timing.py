@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from _options import CORES, make, told, whole
 
 import xblcore._torchvision  # noqa: F401  so that peers can import torchvision
 from xblcore import manifest, project, results
@@ -212,6 +213,7 @@ def bench(
     *,
     rounds: int = ROUNDS,
     own: Mapping[str, Mapping[str, Any]] | None = None,
+    only_prints: str = "",
 ) -> Iterator[Bench]:
     """Options of the command line, and as many threads as they say inside the block.
 
@@ -221,12 +223,13 @@ def bench(
         arguments: of the command line; None: those of this process.
         rounds: unless the command line says otherwise.
         own: options of this benchmark alone, each with what argparse is told of it.
+        only_prints: the one of them with which no file is written.
     """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     for option, settings in (own or {}).items():
         parser.add_argument(option, **settings)
-    parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=whole(), default=rounds)
+    parser.add_argument("--threads", type=whole(CORES), default=1)
     parser.add_argument("--tiny", action="store_true", help="a few small inputs; writes no file")
     parser.add_argument("--out", type=Path, help="folder of the .json and .csv; default: here")
     options = parser.parse_args(arguments)
@@ -235,6 +238,9 @@ def bench(
     torch.set_num_threads(options.threads)
     try:
         count = 1 if options.tiny else options.rounds
-        yield Bench(name, count, options.threads, options.tiny, out, options=options)
+        with told(parser):
+            if out and not (only_prints and getattr(options, only_prints)):
+                make(out, "--out")
+            yield Bench(name, count, options.threads, options.tiny, out, options=options)
     finally:
         torch.set_num_threads(before)

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from _options import file, make, told, whole
 from torch import nn
 
 from xblcore import config, datasets, evaluate, metrics, prepare, project, results, stats, trained
@@ -128,12 +128,14 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     """Measure, print the table and write every number."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=25)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--csv", type=Path, default=project.root() / "benchmarks/annotation.csv")
+    parser.add_argument("--count", type=whole(), default=25)
+    parser.add_argument("--epochs", type=whole(), default=3)
+    parser.add_argument("--csv", type=file, default=project.root() / "benchmarks/annotation.csv")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    table = measured(options.count, options.epochs)
+    with told(parser):
+        make(options.csv.parent, "--csv")
+        table = measured(options.count, options.epochs)
     about = environment()
     versions = {name: about["packages"][name] for name in ("torch", "numpy", "xblcore")}
     versions |= {"python": about["python"], "processor": about["processor"], "threads": 1}

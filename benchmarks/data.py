@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             except FileNotFoundError as error:
                 print(f"{task} is left out: {error}")
         if not tables:
-            raise SystemExit("raw files must be there for one task at least, got none: make data")
+            raise ValueError("raw files must be there for one task at least, got none: make data")
         run.report(pd.concat(tables, ignore_index=True))
 
 

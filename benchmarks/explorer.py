@@ -14,6 +14,7 @@ import random
 import time
 
 import pandas as pd
+from _options import whole
 
 from xblcore.explorer import sources
 from xblcore.explorer.app import Explorer
@@ -42,7 +43,7 @@ def changes(explorer: Explorer, count: int, chance: random.Random) -> list[dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--changes", type=int, default=200, help="of each task and source")
+    parser.add_argument("--changes", type=whole(), default=200, help="of each task and source")
     options = parser.parse_args()
     rows = []
     begun = time.perf_counter()

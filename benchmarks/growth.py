@@ -196,10 +196,7 @@ def measure(run: Bench) -> None:
 def estimate(run: Bench) -> None:
     """Print what a profile's runs will take, and how that compares with runs that were timed."""
     folder = run.out or project.root() / "benchmarks"
-    path = folder / FILES[1]
-    if not path.is_file():
-        raise SystemExit(f"{path} must be there, got none; measure it: python benchmarks/growth.py")
-    costs = pd.read_csv(path)
+    costs = _costs.read(folder / FILES[1])
     grid = dataclasses.replace(config.load(), profile=run.options.estimate)
     runs = _costs.estimate(costs, grid, data=run.options.data)
     tell(runs, f"profile {grid.profile}, seconds of one run on one core")
@@ -216,7 +213,7 @@ def estimate(run: Bench) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, or estimate from what was measured."""
-    with bench("growth", __doc__, arguments, rounds=5, own=OPTIONS) as run:
+    with bench("growth", __doc__, arguments, rounds=5, own=OPTIONS, only_prints="estimate") as run:
         if run.options.estimate:
             estimate(run)
         else:

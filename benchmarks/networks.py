@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import pandas as pd
+from _options import JOBS, file, make, told
 
 from xblcore import config, methods, models, prepare, project, results, selection, study
 
@@ -64,18 +63,20 @@ def measured(job: tuple[str, str, str]) -> pd.DataFrame:
 def main() -> None:
     """Run all tasks of the grid and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--csv", type=Path, default=project.root() / "benchmarks" / "networks.csv")
+    parser.add_argument("--jobs", **JOBS)
+    parser.add_argument("--csv", type=file, default=project.root() / "benchmarks" / "networks.csv")
     options = parser.parse_args()
-    settings = config.load()
-    jobs = [
-        (task, network, method)
-        for task in settings.tasks
-        for network in networks_of(settings.task(task).model)
-        for method in METHODS
-    ]
-    with ProcessPoolExecutor(options.jobs) as workers:
-        table = pd.concat(workers.map(measured, jobs))
+    with told(parser):
+        make(options.csv.parent, "--csv")
+        settings = config.load()
+        jobs = [
+            (task, network, method)
+            for task in settings.tasks
+            for network in networks_of(settings.task(task).model)
+            for method in METHODS
+        ]
+        with ProcessPoolExecutor(min(options.jobs, len(jobs))) as workers:
+            table = pd.concat(workers.map(measured, jobs))
     columns = ["task", "data", "profile", "network", "method", "weight", "seed", "split", "metric",
                "value", "seconds"]  # fmt: skip
     results.write_csv(table[columns], options.csv)

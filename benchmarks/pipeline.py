@@ -22,7 +22,8 @@ once a task, on a trained network (the evaluation is the same for every method).
 
 from __future__ import annotations
 
-import os
+import argparse
+import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 from _kernel import run_again_as_a_kernel
+from _options import JOBS
 from _recorded import recorded
 from _timing import Bench, bench
 from _watched import PARTS, add_up, reproduce
@@ -42,7 +44,7 @@ FULL, AGAIN = "from nothing", "nothing to do"
 TINY = {"tasks": ["decoy_fashion_mnist"], "methods": ["erm", "oracle", "xbl_d"]}
 OPTIONS = {
     "--profile": {"default": "smoke", "help": "of params.yaml (default: %(default)s)"},
-    "--jobs": {"type": int, "default": min(2, os.cpu_count() or 1), "help": "as of reproduce"},
+    "--jobs": JOBS | {"help": "as of reproduce"},
     "--keep": {"type": Path, "metavar": "FOLDER", "help": "make the copy here, and leave it"},
     "--read": {"type": Path, "metavar": "FOLDER", "help": "run nothing; read this checkout"},
 }
@@ -53,6 +55,20 @@ def shrink(folder: Path) -> None:
     path = folder / "params.yaml"
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
     path.write_text(yaml.safe_dump(params | TINY), encoding="utf-8")
+
+
+def check(options: argparse.Namespace) -> None:
+    """What would stop the run only after the copy is made.
+
+    Raises:
+        ValueError: a profile that params.yaml does not have, or a copy where something is.
+    """
+    grid = dataclasses.replace(config.load(), profile=options.profile)
+    for task in grid.tasks:
+        grid.task(task)
+    keep = options.keep
+    if keep and keep.exists() and (keep.is_file() or any(keep.iterdir())):
+        raise ValueError(f"--keep must be a new or empty folder, got {keep}; name another")
 
 
 def measured(run: Bench, folder: Path) -> tuple[pd.DataFrame, dict[str, float]]:
@@ -100,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             table = recorded(folder)
             about = {"profile": config.load(folder).profile, "wall_seconds": {}}
         else:
+            check(run.options)
             with tempfile.TemporaryDirectory() as scratch:
                 table, walls = measured(run, run.options.keep or Path(scratch))
             about = {

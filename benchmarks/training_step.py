@@ -92,9 +92,9 @@ def goals(table: pd.DataFrame) -> list[Goal]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table and the goals, and write them."""
-    with bench("training_step", __doc__, arguments, own=OPTIONS) as run:
-        names = run.options.method or list(METHODS)
-        networks = run.options.network or ["small_cnn"]
+    with bench("training_step", __doc__, arguments, own=OPTIONS, only_prints="operations") as run:
+        names = list(dict.fromkeys(run.options.method or METHODS))  # each once
+        networks = list(dict.fromkeys(run.options.network or ["small_cnn"]))
         if run.options.operations:
             for network, name in itertools.product(networks, names):
                 print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -71,7 +72,8 @@ def test_a_benchmark_prints_a_table_and_writes_it_with_what_it_was_measured_on(
 
 
 def test_a_training_step_of_every_method_asked_for_is_timed_beside_erm(tmp_path: Path) -> None:
-    done = run("training_step", "--method", "xbl_d", "--method", "rrr", "--out", tmp_path)
+    methods = ["--method", "xbl_d", "--method", "rrr", "--method", "xbl_d"]
+    done = run("training_step", *methods, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "training_step.csv")
     assert table["method"].tolist() == ["xbl_d", "rrr"] and set(table["network"]) == {"small_cnn"}
@@ -129,7 +131,7 @@ def test_the_pipeline_s_time_is_split_and_a_finished_checkout_tells_of_the_same_
 def test_what_is_not_there_to_be_read_is_told(name: str, tmp_path: Path) -> None:
     option = {"pipeline": ("--read", tmp_path), "growth": ("--estimate", "smoke")}[name]
     done = run(name, *option, "--out", tmp_path, tiny=False)
-    assert done.returncode == 1
+    assert done.returncode == 2 and "Traceback" not in done.stderr
     assert {"pipeline": "make reproduce", "growth": "python benchmarks/growth.py"}[
         name
     ] in done.stderr
@@ -145,6 +147,126 @@ def test_growth_draws_and_its_costs_give_an_estimate(tmp_path: Path) -> None:
         "hires_cam", "hires_cam_log_prob", "input_x_gradient", "integrated_gradients"
     }  # fmt: skip
     assert (costs[["fixed_ms", "ms_per_image"]].sum(axis=1) > 0).all()
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # noqa: ANN201
+    """What a benchmark says that ends before it measures anything."""
+
+    def ended(name: str, *options: object) -> str:
+        monkeypatch.syspath_prepend(str(BENCHMARKS))
+        monkeypatch.setattr(sys, "argv", [name, *map(str, options)])
+        with pytest.raises(SystemExit) as stopped:
+            importlib.import_module(name).main()
+        assert stopped.value.code == 2
+        return capsys.readouterr().err.partition("error: ")[2].rstrip("\n")
+
+    return ended
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", "9" * 5000])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("distance", "--threads"),
+        ("distance", "--rounds"),
+        ("networks", "--jobs"),
+        ("pipeline", "--jobs"),
+        ("annotation", "--count"),
+        ("annotation", "--epochs"),
+        ("explorer", "--changes"),
+    ],
+)
+def test_a_number_that_counts_nothing_is_refused(
+    refused, name: str, option: str, value: str
+) -> None:
+    said = refused(name, option, value)
+    assert said.startswith(f"argument {option}: must be a whole number, ")
+    assert said.endswith(f", got {value!r}")
+
+
+def test_no_more_threads_are_taken_than_the_machine_has_cores(refused) -> None:
+    cores = os.cpu_count() or 1
+    said = refused("distance", "--threads", cores + 1)
+    assert said == (
+        f"argument --threads: must be a whole number, from 1 to {cores}, got '{cores + 1}'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "rest"),
+    [("distance", "--out", ""), ("networks", "--csv", "x.csv"), ("annotation", "--csv", "x.csv")],
+)
+def test_where_nothing_can_be_written_nothing_is_measured(
+    refused, tmp_path: Path, name: str, option: str, rest: str
+) -> None:
+    (tmp_path / "file").touch()
+    said = refused(name, option, tmp_path / "file" / rest)
+    assert said.startswith(
+        f"{option} must lead to a folder that can be written to, got {tmp_path / 'file'}: "
+    )
+
+
+@pytest.mark.parametrize("name", ["networks", "annotation"])
+def test_a_table_is_not_written_over_a_folder(refused, tmp_path: Path, name: str) -> None:
+    said = refused(name, "--csv", tmp_path)
+    assert said == f"argument --csv: must be a file, got the folder {str(tmp_path)!r}"
+
+
+@pytest.mark.parametrize(("name", "option"), [("growth", "--estimate"), ("pipeline", "--profile")])
+def test_an_unknown_profile_is_told_before_anything_is_run(
+    refused, tmp_path: Path, name: str, option: str
+) -> None:
+    out = BENCHMARKS if name == "growth" else tmp_path
+    said = refused(name, option, "nope", "--out", out)
+    assert said.startswith("profile must be one of ") and said.endswith("got 'nope'")
+
+
+def test_a_copy_is_not_made_where_something_is(refused, tmp_path: Path) -> None:
+    said = refused("pipeline", "--keep", BENCHMARKS, "--out", tmp_path)
+    assert said == f"--keep must be a new or empty folder, got {BENCHMARKS}; name another"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: b"\xff\xfe" + text,
+        lambda text: text.replace(b"network", b"net", 1),
+        lambda text: text.replace(b"small_cnn,28,erm,", b"small_cnn,28,erm,x", 1),
+        lambda text: text.replace(b"small_cnn,28,erm,", b"small_cnn,28,erm,,", 1),
+        lambda text: text + text.splitlines()[1] + b"\n",
+        lambda text: text.splitlines()[0],
+        lambda text: b"",
+    ],
+)
+def test_damaged_costs_are_told_by_their_file(refused, tmp_path: Path, damage) -> None:
+    path = tmp_path / "growth_costs.csv"
+    path.write_bytes(damage((BENCHMARKS / path.name).read_bytes()))
+    said = refused("growth", "--estimate", "smoke", "--out", tmp_path)
+    assert said.startswith(f"{path} must be a table of costs, got ")
+    assert said.endswith("; measure it anew: python benchmarks/growth.py")
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"config": {}}'])
+def test_a_checkout_to_compare_with_must_have_whole_manifests(
+    refused, tmp_path: Path, text: str | None
+) -> None:
+    path = tmp_path / "build" / "runs" / "task" / "erm" / "manifest.json"
+    if text is not None:
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    said = refused("growth", "--estimate", "smoke", "--compare", tmp_path)
+    assert said.startswith(
+        f"{tmp_path} must be a checkout in which networks were trained, got no manifest"
+        if text is None
+        else f"{path} must be a manifest, got "
+    )
+    assert said.endswith("make reproduce")
+
+
+def test_to_estimate_writes_nothing(refused, tmp_path: Path) -> None:
+    refused("growth", "--estimate", "smoke", "--out", tmp_path / "typo")
+    assert not (tmp_path / "typo").exists()
 
 
 @pytest.fixture

@@ -235,6 +235,11 @@ def flip(path):
             r"manifest\.json must be a manifest, got JSONDecodeError.*; run:",
         ),
         (
+            lambda f: (f / "manifest.json").write_text('{"format": 1, "task": "toy"}'),
+            ValueError,
+            r"manifest\.json must be a manifest, got KeyError\('files'\); run: python -m",
+        ),
+        (
             lambda f: (f / "manifest.json").write_text('{"format": 0, "task": "toy"}'),
             ValueError,
             r"must be \(1, 'toy'\), got \(0, 'toy'\); run:",

@@ -318,7 +318,48 @@ def test_an_empty_table_is_named(project, capsys, name):
     assert f"results/{name} must be a table, got" in error and "run: make reproduce" in error
 
 
-@pytest.mark.parametrize("text", ["[", "{}", '[{"id": "C1"}]', "[1]"])
+ROW = f"{TASK},original,rrr,0,test_clean,none,accuracy,"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (ROW + "0.6\n", ROW + "0.6\nrrr\n", "must be a table, got: ValueError(\"the line 'rrr'"),
+        (ROW + "0.6\n", ROW + "0.6,1\n", "must be a table, got: "),
+        (ROW + "0.6\n", ROW + '"0.6"\n', "must be a table, got: "),
+        (ROW + "0.6\n", ROW + '"0.6\n', "must be a table, got: "),
+        ("rrr,0,", "rrr,zero,", "must have whole numbers as 'seed', got ['zero"),
+        (ROW + "0.6\n", ROW + "0.6\n" + ROW + "0.6\n", "one row each task, method, seed, split, "
+         f"explainer, metric, got two of {TASK}, rrr, 0, test_clean, none, accuracy; run"),
+        (ROW + "0.6", ROW + "inf", "must have finite numbers as 'value', got an infinite one"),
+    ],
+    ids=["short", "long", "quotes", "stray quote", "seed", "twice", "infinite"],
+)  # fmt: skip
+def test_damaged_metrics_are_told(project, capsys, old, new, message):
+    path = project / "results" / "metrics.csv"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    assert command.main([]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("results/metrics.csv must ") and message in error
+    assert error.endswith("; run: make reproduce\n")
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "paper/summary.csv", "paper/claims.json"])
+def test_results_that_are_not_utf_8_are_told(project, capsys, name):
+    path = project / "results" / name
+    path.write_bytes(path.read_bytes() + b"\xff")
+    assert command.main([]) == 2
+    error = capsys.readouterr().err
+    assert f"results/{name} must be a " in error and "got: UnicodeDecodeError" in error
+    assert error.endswith("; run: make reproduce\n")
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize("text", ["[", "{}", '[{"id": "C1"}]', "[1]", DEEP])
 def test_claims_that_are_none_are_refused(project, capsys, text):
     (project / "results" / "paper" / "claims.json").write_text(text)
     assert command.main([]) == 2
@@ -366,10 +407,15 @@ def test_a_broken_file_names_the_key_and_what_to_do(project, capsys, change, mes
     assert "git checkout results/expected.json" in error
 
 
-def test_a_file_that_is_no_json_or_not_there(project, capsys):
-    (project / expected.FILE).write_text("{")
+@pytest.mark.parametrize("content", [b"{", b"\xff", DEEP.encode()])
+def test_a_file_that_is_no_json(project, capsys, content):
+    (project / expected.FILE).write_bytes(content)
     assert command.main([]) == 2
-    assert "must be valid JSON" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "expected.json must be valid JSON, got: " in error and "git checkout" in error
+
+
+def test_a_file_that_is_not_there(project, capsys):
     (project / expected.FILE).unlink()
     assert command.main([]) == 2
     assert "expected.json is missing; take it back with" in capsys.readouterr().err
@@ -410,6 +456,8 @@ def write_manifests(root: Path, profile: str) -> None:
             "device": "cpu",
             "processor": "Mine",
             "packages": {"torch": "2.13.0"},
+            "seconds": {"3/0": 1.0},
+            "files": {},
         }
         (folder / "manifest.json").write_text(json.dumps(manifest))
 
@@ -421,6 +469,27 @@ def test_runs_tell_the_environment_and_refuse_another_profile(project, capsys):
     write_manifests(project, "paper")
     assert command.main([]) == 2
     assert "must be of profile 'laptop' as in params.yaml, got 'paper'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest.pop("data"),
+        lambda manifest: manifest.pop("packages"),
+        lambda manifest: manifest.update(data=["original"]),
+        lambda manifest: manifest.update(files=[]),
+    ],
+    ids=["no data", "no packages", "data", "files"],
+)
+def test_a_manifest_that_is_none_is_told(project, capsys, change):
+    write_manifests(project, "laptop")
+    path = results.folder(TASK, "rrr", root=project) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+    assert command.main([]) == 2
+    error = capsys.readouterr().err
+    assert f"{path} must be a manifest, got " in error and "run: make reproduce" in error
 
 
 def test_the_hash_is_of_the_lines_whatever_ends_them(project):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -94,7 +95,7 @@ def _parse(root: Path | None) -> _File:
         raise FileNotFoundError(f"{FILE} is missing; {REMEDY}")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{FILE} must be valid JSON, got: {error}") from error
     return _record(_File, values, FILE)
 
@@ -125,7 +126,7 @@ def _number(values: Any, where: str) -> Number:
 def _record(kind: type[T], values: Any, where: str, **parts: Callable[[Any, str], Any]) -> T:
     """A record from JSON; ``parts`` make the records inside those of its fields."""
     if not isinstance(values, dict):
-        raise ValueError(f"{where} must be a mapping, got {values!r}")
+        raise ValueError(f"{where} must be a mapping, got {reprlib.repr(values)}")
     values = dict(values)
     for key, make in parts.items():
         if isinstance(values.get(key), dict):

@@ -11,8 +11,11 @@ import hashlib
 import io
 import json
 import math
+import reprlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
@@ -20,6 +23,8 @@ from xblcore import config, project, results
 from xblcore.expected import Block, Method, Number, Task
 from xblcore.results import BOUNDS, CLEAN, DECOY, EXPLAINER
 from xblcore.tolerance import FALSE_ALARMS, tolerances
+
+T = TypeVar("T")
 
 METRICS, SUMMARY = "results/metrics.csv", "results/paper/summary.csv"
 CLAIMS = "results/paper/claims.json"
@@ -68,10 +73,8 @@ def own(*, root: Path | None = None) -> Block:
     """
     root = root or project.root()
     settings = config.load(root)
-    text = _text(root / METRICS)
-    metrics = _table(text, results.STRICT, METRICS)
-    summary_text = _text(root / SUMMARY)
-    summary = _table(summary_text, ["task", "method", "weight"], SUMMARY)
+    metrics, lines = _table(root, METRICS, results.STRICT)
+    summary, _ = _table(root, SUMMARY, ["task", "method", "weight"])
     chosen = zip(summary["task"], summary["method"], summary["weight"], strict=True)
     weights = {(task, method): float(weight) for task, method, weight in chosen}
     grid = [(task, method) for task in settings.tasks for method in settings.methods]
@@ -82,7 +85,7 @@ def own(*, root: Path | None = None) -> Block:
         raise ValueError(
             f"results must hold {method} on {task}, which params.yaml names, got none; {REPRODUCE}"
         )
-    hashes = _hashes(text)
+    hashes = _hashes(lines)
     numbers = _numbers(metrics, settings)
     tasks = {}
     for task in settings.tasks:
@@ -93,7 +96,11 @@ def own(*, root: Path | None = None) -> Block:
         }
         seeds = sorted({int(seed) for seed in rows["seed"]})
         tasks[task] = Task(str(rows["data"].iloc[0]), seeds, methods)
-    return Block(_environment(root), _verdicts(_text(root / CLAIMS)), tasks)
+    return Block(
+        _environment(root),
+        _read(root, CLAIMS, "a list of claims with id and verdict", _verdicts),
+        tasks,
+    )
 
 
 def _numbers(
@@ -129,13 +136,13 @@ def _numbers(
     return numbers
 
 
-def _hashes(text: str) -> dict[tuple[str, str], str]:
+def _hashes(lines: list[str]) -> dict[tuple[str, str], str]:
     """sha256 of the lines of each task x method, however the lines end."""
-    lines: dict[tuple[str, str], list[str]] = {}
-    for line in text.splitlines()[1:]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
         task, _, method, *_ = line.split(",")
-        lines.setdefault((task, method), []).append(line + "\n")
-    return {key: hashlib.sha256("".join(own).encode()).hexdigest() for key, own in lines.items()}
+        found.setdefault((task, method), []).append(line + "\n")
+    return {key: hashlib.sha256("".join(own).encode()).hexdigest() for key, own in found.items()}
 
 
 def _environment(root: Path) -> dict[str, str]:
@@ -146,10 +153,10 @@ def _environment(root: Path) -> dict[str, str]:
         return {}
     found = [
         {
-            "torch": manifest["packages"]["torch"],
+            "torch": manifest["packages"].get("torch", "unknown"),
             "device": manifest["device"],
             "processor": manifest["processor"],
-            "threads": manifest["config"]["threads"],
+            "threads": manifest["config"].get("threads", "unknown"),
         }
         for manifest in manifests
     ]
@@ -157,36 +164,60 @@ def _environment(root: Path) -> dict[str, str]:
 
 
 def _verdicts(text: str) -> dict[str, str]:
-    try:
-        claims = json.loads(text)
-        if not isinstance(claims, list):
-            raise TypeError(type(claims).__name__)
-        return {str(claim["id"]): str(claim["verdict"]) for claim in claims}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        rule = "must be a list of claims with id and verdict"
-        raise ValueError(f"{CLAIMS} {rule}, got: {error!r}; {REPRODUCE}") from error
+    claims = json.loads(text)
+    if not isinstance(claims, list):
+        raise TypeError(type(claims).__name__)
+    return {str(claim["id"]): str(claim["verdict"]) for claim in claims}
 
 
-def _text(path: Path) -> str:
+def _read(root: Path, name: str, rule: str, parse: Callable[[str], T]) -> T:
+    """What ``parse`` makes of a file; what it cannot, is told with the file and what to do."""
+    path = root / name
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {REPRODUCE}")
-    return path.read_text(encoding="utf-8")
-
-
-def _table(text: str, columns: list[str], name: str) -> pd.DataFrame:
     try:
-        table = pd.read_csv(
-            io.StringIO(text),
-            keep_default_na=False,
-            na_values={"value": [""]},
-            float_precision="round_trip",
-        )
-    except ValueError as error:  # pandas says what, not where
-        raise ValueError(f"{name} must be a table, got {error}; {REPRODUCE}") from error
+        return parse(path.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{name} must be {rule}, got: {error!r}; {REPRODUCE}") from error
+
+
+def _table(root: Path, name: str, columns: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    """A table that has the columns, the last one numbers, and its lines without the head."""
+    table, lines = _read(root, name, "a table", _parsed)
+    if fault := _fault(table, columns):
+        raise ValueError(f"{name} must have {fault}; {REPRODUCE}")
+    return table, lines
+
+
+def _parsed(text: str) -> tuple[pd.DataFrame, list[str]]:
+    table = pd.read_csv(
+        io.StringIO(text),
+        keep_default_na=False,
+        na_values={"value": [""]},
+        float_precision="round_trip",
+    )
+    head, *lines = text.splitlines()
+    for line in lines:  # none that is written needs a quote
+        if line.count(",") != head.count(",") or '"' in line:
+            raise ValueError(f"the line {line!r:.80}")
+    return table, lines
+
+
+def _fault(table: pd.DataFrame, columns: list[str]) -> str:
+    """What is wrong with a table: the end of a sentence; empty where nothing is."""
     missing = [column for column in columns if column not in table]
     if missing:
-        raise ValueError(f"{name} must have the column {missing[0]!r}, got none; {REPRODUCE}")
-    last = columns[-1]
+        return f"the column {missing[0]!r}, got none"
+    *keys, last = columns
     if not pd.api.types.is_numeric_dtype(table[last]):
-        raise ValueError(f"{name} must have numbers as {last!r}, got text; {REPRODUCE}")
-    return table
+        return f"numbers as {last!r}, got text"
+    if table[last].isin([math.inf, -math.inf]).any():
+        return f"finite numbers as {last!r}, got an infinite one"
+    if "seed" in keys and not pd.api.types.is_integer_dtype(table["seed"]):
+        strange = [seed for seed in table["seed"].tolist() if not str(seed).isdigit()]
+        return f"whole numbers as 'seed', got {reprlib.repr(strange)}"
+    keys = [key for key in keys if key != "data"]
+    again = table.loc[table.duplicated(keys), keys]
+    if len(again):
+        return f"one row each {', '.join(keys)}, got two of {', '.join(map(str, again.iloc[0]))}"
+    return ""

@@ -7,6 +7,7 @@ grid leaves no trace, and one that is missing is an error that names the stage t
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,14 @@ CLEAN, DECOY = "test_clean", "test_decoy"
 BOUNDS = ("erm", "oracle")  # floor and ceiling: their recovery is 0 and 1 by definition
 
 Manifests = dict[tuple[str, str], dict[str, Any]]
+KEYS = {
+    "data": str,
+    "device": str,
+    "processor": str,
+    "packages": dict,
+    "seconds": dict,
+    "files": dict,
+}  # of a manifest, beside its config
 
 
 def folder(task: str, method: str, *, root: Path | None = None) -> Path:
@@ -58,7 +67,10 @@ def load_manifests(tasks: Sequence[str] | None = None, *, root: Path | None = No
             try:
                 manifest = json.loads(path.read_text(encoding="utf-8"))
                 profile = manifest["config"]["profile"]
-            except (ValueError, KeyError, TypeError) as error:
+                wrong = [key for key, kind in KEYS.items() if not isinstance(manifest[key], kind)]
+                if wrong:
+                    raise TypeError(f"{wrong[0]} {reprlib.repr(manifest[wrong[0]])}")
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise ValueError(
                     f"{path} must be a manifest, got {error!r}; delete it and run: make reproduce"
                 ) from error
@@ -91,7 +103,7 @@ def load_runs(tasks: Sequence[str] | None = None, *, root: Path | None = None) -
         path = folder(task, method, root=root) / "runs.csv"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; run: dvc repro train@{task}-{method}")
-        expected, found = manifest.get("files", {}).get(path.name), project.sha256_of(path)
+        expected, found = manifest["files"].get(path.name), project.sha256_of(path)
         if found != expected:
             raise ValueError(
                 f"sha256 of {path} must be {expected}, as in its manifest, got {found}: it was "

@@ -232,6 +232,23 @@ def test_whole_numbers_are_weights_too(tmp_path):
     assert found == {"erm": 0.0, "xbl_d": 30.0} and all(type(w) is float for w in found.values())
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"method,weight\n", b"\x00\x01", b"\xff\xfe", b"method\nerm\n",
+        b"method,weight\nerm,\n", b"method,weight\nerm,inf\n", b"method,weight\nerm,-1\n",
+        b"method,weight\nerm,many\n", b"method,weight\nerm,0\nerm,1\n", b"method,weight\n,1\n",
+    ],
+)  # fmt: skip
+def test_weights_that_the_sweep_did_not_write(tmp_path, content):
+    path = tmp_path / plans.WEIGHTS
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    message = "weights.csv must have one row a method, each with .*, got .*; run: make experiments$"
+    with pytest.raises(ValueError, match=message):
+        plans.chosen_weights(tmp_path)
+
+
 def test_before_the_sweep_there_are_none(tmp_path):
     message = "weights.csv must be there, got no such file; run .*sweep.*, or all by: make exper"
     with pytest.raises(FileNotFoundError, match=message):

@@ -19,6 +19,15 @@ ROOT = Path(__file__).parents[2]
 PROFILES = ("smoke", "laptop", "paper")
 
 
+WEIGHTS = {"erm": [0], "oracle": [0], "xbl_d": [1], "rrr_g": [1], "rrr": [1]}
+PROFILE = {"switch_on": [1], "seeds": [0, 1], "task_settings": {}}
+
+
+def in_profile(**changed) -> dict:
+    """The profile of the toy settings, changed, as :func:`write_settings` takes it."""
+    return {"profiles": {"toy": PROFILE | changed}}
+
+
 @pytest.fixture(params=PROFILES)
 def shipped(request, tmp_path):
     """Settings of the project in a profile, and the root that they were read from."""
@@ -112,7 +121,36 @@ def test_those_for_the_sweep_alone_are_not_everywhere(root):
         ({"methods": ["xbl_d"]}, "must include erm and oracle, beside which .*, got xbl_d"),
         ({"methods": ["erm", "rrr"]}, "must include oracle, beside which .*, got erm, rrr"),
         ({"methods": ["erm", "oracle", "hint"]}, "must have weights of hint, got none"),
-        ({"sweep_only": ["rbr"]}, "sweep_only must be some of methods, got rbr"),
+        ({"sweep_only": ["rbr"]}, "sweep_only must be some of methods, .*, got rbr"),
+        ({"sweep_only": ["erm"]}, "sweep_only must be some of methods, but erm and .*, got erm"),
+        (
+            {"methods": ["erm", "oracle", "erm"], "sweep_only": []},
+            r"methods must be .* none of them twice, .*'erm'\]",
+        ),
+        ({"weights": WEIGHTS | {"xbl_d": []}}, r"weights.xbl_d must be one or more, .*, got \[\]"),
+        ({"weights": WEIGHTS | {"rrr": [1, 1]}}, r"weights.rrr must be .*, got \[1.0, 1.0\]"),
+        ({"weights": WEIGHTS | {"rrr": [-1]}}, r"weights.rrr must be .* each at least 0, got \[-1"),
+        ({"annotated": [0]}, r"annotated must be .* each at least 1, got \[0\]"),
+        ({"feedback": ["correct"]}, r"feedback must be .* other than correct, got \['correct'\]"),
+        ({"decoy_sizes": [0]}, r"decoy_sizes must be .* each at least 1, got \[0\]"),
+        ({"predictive": [1.0]}, r"predictive must be .* each in \[0, 1\), got \[1.0\]"),
+        ({"layers": ["nope"]}, r"layers must be .* each features, head or .*, got \['nope'\]"),
+        ({"cams": []}, r"settings.yaml: cams must be one or more, .*, got \[\]"),
+        ({"scores": [""]}, r"scores must be .* each a name, got \[''\]"),
+        ({"layer_factors": []}, r"layer_factors must be one or more, .*, got \[\]"),
+        ({"layer_factors": [0]}, r"layer_factors must be .* each above 0, got \[0.0\]"),
+        (in_profile(seeds=[]), r"settings.yaml: seeds must be one or more, .*, got \[\]"),
+        (in_profile(seeds=[3, 3]), r"seeds must be .* none of them twice, .*, got \[3, 3\]"),
+        (in_profile(seeds=[-1]), r"seeds must be .* each at least 0, got \[-1\]"),
+        (in_profile(switch_on=[0]), r"switch_on must be .* each at least 1, got \[0\]"),
+        (
+            in_profile(task_settings={"task": "decoy_coco"}),
+            "task_settings.task must be left out, .*co'",
+        ),
+        (
+            in_profile(task_settings={"profile": "x"}),
+            "task_settings.profile must be left out, .*'x'",
+        ),
     ],
 )
 def test_what_is_refused(changed, message, rewritable, rewrite):
@@ -127,15 +165,25 @@ def test_what_is_refused(changed, message, rewritable, rewrite):
         ({"epoch": 3}, "task_settings in .* must not have the key 'epoch'; did you mean 'epochs'"),
         ({"epochs": 0}, f"epochs of {TASK} must be above 0, got 0"),
         ({"n_train": "many"}, "n_train must be of type int, got 'many'"),
+        ({"n_train": 33}, "settings.yaml: task_settings.n_train must be at most 32, .*, got 33"),
+        ({"n_train": 4}, r"annotated must be .* each below n_train, 4, got \[4\]"),
+        ({"model": "x"}, "settings.yaml: task_settings.model must be one of small_cnn, .* got 'x'"),
     ],
-    ids=["typo", "range", "type"],
+    ids=["typo", "range", "type", "too many", "fewer than marked", "model"],
 )
 def test_what_is_refused_of_the_task(task_settings, message, rewritable, rewrite):
-    profile = {"switch_on": [1], "seeds": [0], "task_settings": task_settings}
-    rewrite(rewritable, profiles={"toy": profile})
+    rewrite(rewritable, **in_profile(task_settings=task_settings))
     own = settings.load(rewritable)
     with pytest.raises(ValueError, match=message):
         own.task_config(rewritable)
+
+
+def test_conditions_that_are_the_task_s_own_or_more_than_it_has(rewritable, rewrite):
+    for name, value, rule in (("annotated", 10**9, "below n_train, 32"),
+                              ("decoy_sizes", 2, "not the task's, 2")):  # fmt: skip
+        rewrite(rewritable, **{name: [value]})
+        with pytest.raises(ValueError, match=rf"{name} must be .* {rule}, got \[{value}\]"):
+            settings.load(rewritable).task_config(rewritable)
 
 
 def test_another_task_than_the_one_of_the_experiments(root):

@@ -78,7 +78,9 @@ def read_manifest(root: Path, task: str) -> Manifest:
     try:
         manifest: Manifest = json.loads(path.read_text())
         found = manifest["format"], manifest["task"]
-    except (ValueError, KeyError, TypeError) as error:
+        if found == (FORMAT, task):
+            {"files": manifest["files"].items(), "size": manifest["config"]["decoy"]["size"]}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} must be a manifest, got {error!r}; run: {_remedy(task)}"
         ) from error
@@ -103,10 +105,10 @@ def read(root: Path, task: str, name: str) -> Drawn:
         path = root / task / file
         if not path.is_file():
             raise FileNotFoundError(f"{path} must be there, got no such file; run: {_remedy(task)}")
-        found = sha256_of(path)
-        if found != manifest["files"][file]:
+        found, expected = sha256_of(path), manifest["files"].get(file)
+        if found != expected:
             raise ValueError(
-                f"sha256 of {path} must be {manifest['files'][file]}, got {found}: "
+                f"sha256 of {path} must be {expected}, got {found}: "
                 f"it was altered since it was built; run: {_remedy(task)}"
             )
         arrays[array] = np.load(path)

@@ -6,10 +6,12 @@ tunes a method to its own condition, as nobody could who meets that condition un
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from xblcore import methods, project, selection
@@ -33,6 +35,7 @@ def chosen_weights(root: Path | None = None) -> dict[str, float]:
 
     Raises:
         FileNotFoundError: the experiment ``sweep`` has not been run.
+        ValueError: the file is not what it wrote.
     """
     path = (root or project.root()) / WEIGHTS
     if not path.is_file():
@@ -40,8 +43,19 @@ def chosen_weights(root: Path | None = None) -> dict[str, float]:
             f"{WEIGHTS} must be there, got no such file; run notebooks/experiments/4_sweep.ipynb "
             "first, or all by: make experiments"
         )
-    table = pd.read_csv(path)
-    return dict(zip(table["method"], table["weight"].astype(float), strict=True))
+    try:
+        table = pd.read_csv(path)
+        names, weights = table["method"].tolist(), table["weight"].astype(float)
+        if not names or len(set(names)) < len(names) or {*map(type, names)} != {str}:
+            raise ValueError(f"the methods {reprlib.repr(names)}")
+        if not (np.isfinite(weights) & (weights >= 0)).all():
+            raise ValueError(f"the weights {reprlib.repr(weights.tolist())}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{WEIGHTS} must have one row a method, each with a finite weight of at least 0, "
+            f"got {error!r}; run: make experiments"
+        ) from error
+    return dict(zip(names, weights, strict=True))
 
 
 def sweep(settings: Settings) -> list[Spec]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import reprlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,30 @@ from xblcore import config, project
 from xblcore.config import TaskConfig
 
 FILE = Path("experiments") / "settings.yaml"
+BOUNDS = ("erm", "oracle")
+COUNTS = ("n_train", "n_val", "n_test")
+
+# Of each list, what its values must be; kinds, CAMs and scores that there are not, Spec refuses.
+Rule = tuple[str, Callable[[Any], object]]
+AT_LEAST_0: Rule = ("at least 0", lambda value: value >= 0)
+AT_LEAST_1: Rule = ("at least 1", lambda value: value >= 1)
+NAME: Rule = ("a name", bool)
+RULES: dict[str, Rule] = {
+    "methods": NAME,
+    "annotated": AT_LEAST_1,
+    "feedback": ("a kind other than correct", lambda value: value not in ("", "correct")),
+    "switch_on": AT_LEAST_1,
+    "decoy_sizes": AT_LEAST_1,
+    "predictive": ("in [0, 1)", lambda value: 0 <= value < 1),
+    "layers": (
+        "features, head or a layer in them, as features.2",
+        re.compile(r"(features|head)(\.\w+)*").fullmatch,
+    ),
+    "cams": NAME,
+    "scores": NAME,
+    "layer_factors": ("above 0", lambda value: value > 0),
+    "seeds": AT_LEAST_0,
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +81,7 @@ class Settings:
     task_settings: dict[str, Any]
 
     def __post_init__(self) -> None:
-        missing = {"erm", "oracle"} - {*self.methods}
+        missing = {*BOUNDS} - {*self.methods}
         if missing:
             raise ValueError(
                 f"methods of the experiments must include {' and '.join(sorted(missing))}, beside "
@@ -64,9 +90,20 @@ class Settings:
         for method in self.methods:
             if method not in self.weights:
                 raise ValueError(f"{FILE} must have weights of {method}, got none")
-        unknown = [name for name in self.sweep_only if name not in self.methods]
-        if unknown:
-            raise ValueError(f"sweep_only must be some of methods, got {', '.join(unknown)}")
+        wrong = [name for name in self.sweep_only if name in BOUNDS or name not in self.methods]
+        if wrong:
+            raise ValueError(
+                f"sweep_only must be some of methods, but {' and '.join(BOUNDS)}, "
+                f"got {', '.join(wrong)}"
+            )
+        for name, rule in RULES.items():
+            _check(name, getattr(self, name), rule)
+        for method, candidates in self.weights.items():
+            _check(f"weights.{method}", candidates, AT_LEAST_0)
+        for key in ("task", "profile"):
+            if key in self.task_settings:
+                got = self.task_settings[key]
+                raise _refused(f"task_settings.{key}", "left out, for it is set elsewhere", got)
 
     @property
     def everywhere(self) -> list[str]:
@@ -74,12 +111,40 @@ class Settings:
         return [name for name in self.methods if name not in self.sweep_only]
 
     def task_config(self, root: Path, task: str | None = None) -> TaskConfig:
-        """What a task's runs use: that of ``params.yaml``, at the size of the experiments."""
+        """What a task's runs use: that of ``params.yaml``, at the size of the experiments.
+
+        Raises:
+            ValueError: no such task, a bad value, or conditions that the task cannot serve.
+        """
         own = config.load(root).task(task or self.task)
         values = {f.name: getattr(own, f.name) for f in dataclasses.fields(own)}
-        return config.from_mapping(
+        found = config.from_mapping(
             TaskConfig, {**values, **self.task_settings}, f"task_settings in {FILE}"
         )
+        by_data = {key for settings in own.by_data.values() for key in settings}
+        for name in COUNTS:
+            count, most = getattr(found, name), getattr(own, name)
+            if count > most and name not in by_data:
+                raise _refused(f"task_settings.{name}", f"at most {most}, as in params.yaml", count)
+        every, size = found.n_train, own.decoy.get("size")
+        _check("annotated", self.annotated, (f"below n_train, {every}", lambda n: n < every))
+        _check("decoy_sizes", self.decoy_sizes, (f"not the task's, {size}", lambda n: n != size))
+        if "model" in self.task_settings:
+            from xblcore.models import MODELS  # here, since it loads torch
+
+            if found.model not in MODELS:
+                raise _refused("task_settings.model", f"one of {', '.join(MODELS)}", found.model)
+        return found
+
+
+def _check(name: str, values: Sequence[Any], rule: Rule) -> None:
+    text, keeps = rule
+    if not values or len(set(values)) < len(values) or not all(map(keeps, values)):
+        raise _refused(name, f"one or more, none of them twice, each {text}", values)
+
+
+def _refused(name: str, rule: str, got: object) -> ValueError:
+    return ValueError(f"{FILE}: {name} must be {rule}, got {reprlib.repr(got)}")
 
 
 def load(root: Path | None = None) -> Settings:

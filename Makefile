@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help setup data reproduce experiments verify expected test test-oldest test-newest browser-test lab workshop \
+.PHONY: help setup data reproduce experiments verify expected test coverage test-oldest test-newest browser-test lab workshop \
 	explore explore-light lock clean
 .DEFAULT_GOAL := help
 
@@ -47,6 +47,17 @@ test: setup ## tests, doctests, notebooks, linter and types
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile --nbval-lax \
 		notebooks/workshop notebooks/your_own_data.ipynb notebooks/explore.ipynb notebooks/start.ipynb
+
+# Not by what runs in processes of its own, where no line is counted.
+COVERED_BY := --ignore tests/faults --ignore tests/pipeline/test_end_to_end.py \
+	--ignore tests/test_benchmarks.py
+
+coverage: setup ## how many lines and branches of xblcore the tests cover; fails below 95% of the lines
+	$(RUN) -m xblcore.pipeline.fetch --task decoy_fashion_mnist
+	mkdir -p build
+	COVERAGE_FILE=build/.coverage $(RUN) -m pytest --numprocesses 2 --dist loadfile $(COVERED_BY) \
+		--cov=xblcore --cov-branch --cov-report=json:build/coverage.json
+	$(RUN) tests/covered.py build/coverage.json
 
 # Beside the lock: all that pyproject.toml admits, at its oldest and at its newest.
 test-oldest: RESOLUTION := lowest-direct

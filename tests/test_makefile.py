@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import re
 import shutil
 import subprocess
@@ -45,3 +47,27 @@ def test_lab_asks_nobody_about_news():
     assert LabApp.class_traits()["news_url"].from_string(options["news_url"]) is None
     assert LabApp.class_traits()["check_for_updates_class"]
     assert import_item(options["check_for_updates_class"]) is NeverCheckForUpdate
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_coverage_is_that_of_the_library_with_branches():
+    command = ["make", "--dry-run", "--file", str(ROOT / "Makefile"), "coverage"]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    said = said.replace("\\\n", " ")
+    assert re.search(
+        r"-m pytest .*--cov=xblcore +--cov-branch .*json:(\S+)\n.*covered\.py \1", said
+    )
+    left_out = re.findall(r"--ignore +(\S+)", said)
+    assert left_out and all((ROOT / path).exists() for path in left_out)
+
+
+@pytest.mark.parametrize(("lines", "code"), [(950, 0), (949, 1)])
+def test_coverage_is_judged_by_lines_whatever_the_branches(tmp_path, capsys, lines, code):
+    totals = {"covered_lines": lines, "num_statements": 1000}
+    totals |= {"covered_branches": 7, "num_branches": 8}
+    report = tmp_path / "coverage.json"
+    report.write_text(json.dumps({"totals": totals}), encoding="utf-8")
+    assert importlib.import_module("covered").main(report) == code
+    said = capsys.readouterr().out
+    assert f"{lines / 10}% of the lines of xblcore and 87.5% of its branches" in said
+    assert ("lines must be covered to 95%" in said) == bool(code)

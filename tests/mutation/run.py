@@ -2,13 +2,14 @@
 
     .venv/bin/python -m pip install uv
     .venv/bin/python -m uv pip install --group mutation
-    .venv/bin/python tests/mutation/run.py                 # all modules, an hour on two cores
+    .venv/bin/python tests/mutation/run.py                 # all; over an hour on two cores
     .venv/bin/python tests/mutation/run.py stats distance  # these
 
-Each module's mutants (mutmut) meet the tests named in TESTS, in a throwaway copy of the tracked
-files. Printed are the share caught and the survivors; those in ``equivalent.yaml`` change nothing
-that can be seen, say why, and count as neither. The exit status is 1 where a module's share is
-below 90%.
+The modules are the maths, and ``claims``, the rules behind what is claimed: which weight is chosen,
+what verdict a claim gets, how far a result may lie from the expected one. Each module's mutants
+(mutmut) meet the tests named in TESTS, in a throwaway copy of the tracked files. Printed are the
+share caught and the survivors; those in ``equivalent.yaml`` change nothing that can be seen, say
+why, and count as neither. The exit status is 1 where a module's share is below 90%.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ TESTS = {
     "stats": (["xblcore/stats.py", "xblcore/resampling.py"],
               ["tests/test_stats.py", "tests/test_resampling.py", "xblcore/stats.py",
                "xblcore/resampling.py"]),
+    "claims": (["xblcore/claims.py", "xblcore/informativeness.py", "xblcore/selection.py",
+                "xblcore/tolerance.py"],
+               ["tests/test_claims.py", "tests/test_selection.py", "tests/test_tolerance.py",
+                "xblcore/claims.py", "xblcore/selection.py", "xblcore/tolerance.py"]),
 }  # fmt: skip
 MEMORY = 8 * 2**30  # bytes a process: a mutant that asks for more fails, not the machine
 CAUGHT = {1, 3, 24, 36, 37, 152}  # pytest's failures, and endless loops cut off

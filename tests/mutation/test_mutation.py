@@ -37,6 +37,6 @@ def test_equivalent_mutants_are_of_lines_that_are_still_there(module: str) -> No
 def test_an_unknown_module_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         run.main(["stats", "taste"])
-    assert "MODULE must be of losses, metrics, distance, cam, stats, got taste" in (
+    assert "MODULE must be of losses, metrics, distance, cam, stats, claims, got taste" in (
         capsys.readouterr().err
     )

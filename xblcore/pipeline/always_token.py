@@ -9,7 +9,7 @@ from jupyter_server.auth.identity import PasswordIdentityProvider
 from traitlets import validate
 
 
-class AlwaysToken(PasswordIdentityProvider):  # type: ignore[misc]  # traitlets has no types for it
+class AlwaysToken(PasswordIdentityProvider):
     """Jupyter's own provider, but an empty token, which lets everybody in, becomes a fresh one.
 
     A reader's configuration may have switched the token off for servers of their own; on a shared
@@ -19,7 +19,7 @@ class AlwaysToken(PasswordIdentityProvider):  # type: ignore[misc]  # traitlets 
     (True, 'mine')
     """
 
-    @validate("token")  # type: ignore[untyped-decorator]
+    @validate("token")
     def _never_empty(self, proposal: Any) -> str:
         given = str(proposal["value"])
         self.token_generated = not given  # only such a one is shown where the server starts

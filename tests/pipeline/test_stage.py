@@ -1,7 +1,10 @@
 """xblcore.pipeline.stage around real commands."""
 
+import contextlib
 import errno
+import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,6 +45,35 @@ def test_the_end_of_dvc_is_the_end_of_a_stage_s_command(
     pid = pid_in(folder / "stage.pid")
     dvc.kill()
     assert until(lambda: gone(pid), seconds=10)
+
+
+@pytest.mark.parametrize("by_dvc", [True, False])
+def test_a_command_begun_after_the_end_of_dvc_does_nothing(
+    folder: Path, until: Callable[..., bool], gone: Callable[[int], bool], by_dvc: bool
+) -> None:
+    """The shell between them lives on. Without DVC, as with nohup, it is meant to."""
+    (folder / "endless.py").write_text(ENDLESS)
+    command = (
+        f"echo $$ > shell.pid; until [ -e go ]; do sleep 0.05; done; "
+        f"{shlex.quote(sys.executable)} endless.py; true"
+    )
+    program = "import subprocess, sys; subprocess.run(['sh', '-c', sys.argv[1]])"
+    dvc = subprocess.Popen(
+        [sys.executable, "-c", program, command],
+        env=os.environ | ({"DVC_STAGE": "train"} if by_dvc else {}),
+        start_new_session=True,
+    )
+    try:
+        assert until(lambda: (folder / "shell.pid").is_file())
+        dvc.kill()
+        dvc.wait()
+        (folder / "go").touch()
+        shell = int((folder / "shell.pid").read_text())
+        assert until(lambda: gone(shell) or (folder / "stage.pid").is_file())
+        assert (folder / "stage.pid").is_file() is not by_dvc
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(dvc.pid, signal.SIGKILL)
 
 
 def commands() -> set[str]:

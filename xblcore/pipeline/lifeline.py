@@ -18,6 +18,7 @@ import psutil
 # Names a process, further up than the parent, that a command shall not outlive.
 ENDS_WITH = "XBL_ENDS_WITH"
 POLL_SECONDS = 0.5
+STAGE = "DVC_STAGE"  # in the environment of what DVC starts
 SHELLS = {"sh", "ash", "bash", "dash", "fish", "ksh", "zsh"}
 
 
@@ -26,12 +27,18 @@ def starters() -> list[psutil.Process]:
 
     DVC and make put a shell between, which lives on when they are killed. The search stops at the
     first other program: that one may well be left running by whoever started it (``nohup``).
+
+    Raises:
+        psutil.NoSuchProcess: one has ended. DVC starts a stage in its own session, so what is found
+            outside is whoever took over its orphan.
     """
     found = []
     process = psutil.Process().parent()
     while process is not None:
         found.append(process)
         process = process.parent() if _runs_one_command(process) else None
+    if STAGE in os.environ and not (found and _of_our_session(found[-1])):
+        raise psutil.NoSuchProcess(found[-1].pid if found else 0, msg="DVC was killed")
     if ENDS_WITH in os.environ:
         found.append(psutil.Process(int(os.environ[ENDS_WITH])))
     return found
@@ -43,6 +50,13 @@ def _runs_one_command(process: psutil.Process) -> bool:
     except (psutil.Error, ValueError):  # ended, not ours to read, or without a command line
         return False
     return Path(program).name in SHELLS and "-c" in options
+
+
+def _of_our_session(process: psutil.Process) -> bool:
+    try:
+        return os.getsid(process.pid) == os.getsid(0)
+    except ProcessLookupError:
+        return False
 
 
 def _alive(process: psutil.Process) -> bool:

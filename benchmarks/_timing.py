@@ -34,6 +34,7 @@ from xblcore import manifest, project, results
 Call = Callable[[], object]
 
 ROUNDS = 9
+PARTS = ("method", "network")  # options that choose some of what a benchmark measures
 BLOCK = 0.02  # seconds; a call that takes less is repeated until they are filled
 
 
@@ -231,9 +232,15 @@ def bench(
     parser.add_argument("--rounds", type=whole(), default=rounds)
     parser.add_argument("--threads", type=whole(CORES), default=1)
     parser.add_argument("--tiny", action="store_true", help="a few small inputs; writes no file")
-    parser.add_argument("--out", type=Path, help="folder of the .json and .csv; default: here")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the .json and .csv; default: here, nowhere for a part"
+    )
     options = parser.parse_args(arguments)
-    out = options.out or (None if options.tiny else project.root() / "benchmarks")
+    # What is in git is of all; a part would take the place of the whole.
+    part = any(getattr(options, one, None) != parser.get_default(one) for one in PARTS)
+    out = options.out or (None if options.tiny or part else project.root() / "benchmarks")
+    if part and out is None:
+        print("a part of it: printed, and written only with --out")
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     try:

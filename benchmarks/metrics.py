@@ -138,11 +138,11 @@ def goals(table: pd.DataFrame) -> list[Goal]:
     found = []
     for side, rows in table.groupby("side", sort=False):
         count = rows["maps"].max()
-        ms = rows.pivot(index="metric", columns="by", values="ms")
+        ratio = rows.pivot(index="metric", columns="by", values="ratio")
         for name in IN_QUANTUS:
-            theirs = ms[QUANTUS][name] if QUANTUS in ms else math.nan
+            theirs = ratio[QUANTUS][name] if QUANTUS in ratio else math.nan
             text = f"{name} of {count} maps of {side}x{side}, times as fast as Quantus"
-            found.append(Goal(text, theirs / ms[OURS][name], AGAINST_QUANTUS, at_least=True))
+            found.append(Goal(text, theirs / ratio[OURS][name], AGAINST_QUANTUS, at_least=True))
     return found
 
 

@@ -15,5 +15,7 @@ def raw_root(folder: Path) -> Path:
     if sources.missing_files(fashion_mnist.SOURCE, here):
         sources.fetch(fashion_mnist.SOURCE, folder, progress=False)
     else:
-        (folder / "fashion-mnist").symlink_to(here / "fashion-mnist")
+        (folder / "fashion-mnist").mkdir(parents=True, exist_ok=True)
+        for path in (here / "fashion-mnist").glob("*.gz"):  # what is written is beside them
+            (folder / "fashion-mnist" / path.name).symlink_to(path)
     return folder

@@ -134,7 +134,18 @@ def test_processes_that_nobody_started_are_refused(bare) -> None:
 def test_the_readme_has_the_goals_as_they_were_last_measured(bare) -> None:
     goals = bare("goals")
     text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
-    assert goals.table() in text, "renew it with: python benchmarks/goals.py"
+    table = text[text.index(goals.HEAD[0]) :].partition("\n\n")[0]
+    assert table + "\n" == goals.table(), "renew it with: python benchmarks/goals.py"
+
+
+@pytest.mark.parametrize("name", ["cams", "distance", "metrics", "training_step"])
+def test_the_goals_in_git_are_those_of_the_figures_in_git(bare, name: str) -> None:
+    told = json.loads((BENCHMARKS / f"{name}.json").read_text(encoding="utf-8"))["goals"]
+    found = bare(name).goals(pd.read_csv(BENCHMARKS / f"{name}.csv"))
+    assert [goal.text for goal in found] == [goal["text"] for goal in told]
+    for goal, one in zip(found, told, strict=True):
+        rounded = pytest.approx(one["value"], rel=1e-6, abs=5e-4)  # the table has three decimals
+        assert (goal.value, goal.verdict) == (rounded, one["verdict"])
 
 
 def test_a_goal_that_could_not_be_measured_has_no_number(bare, tmp_path: Path) -> None:

@@ -294,6 +294,17 @@ def test_a_goal_that_could_not_be_measured_is_not_met(
     assert timing.Goal("goal", value, bound, at_least).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("arguments", "whole"), [([], True), (["--method", "rbr"], False), (["--network", "n"], False)]
+)
+def test_a_part_is_not_written_over_the_whole(timing, arguments, whole: bool) -> None:
+    own = {"--method": {"action": "append"}, "--network": {"default": "small"}}
+    with timing.bench("some", "Some.", arguments, own=own) as run:
+        assert (run.out is not None) is whole
+    with timing.bench("some", "Some.", [*arguments, "--out", "build"], own=own) as run:
+        assert run.out == Path("build")
+
+
 def test_every_round_times_every_call_and_turns_the_order(timing) -> None:
     order: list[str] = []
     calls = {name: lambda name=name: order.append(name) for name in ("limit", "own", "peer")}

@@ -477,7 +477,7 @@ def test_an_image_with_changed_bytes_is_an_image_or_an_error(kind, data):
 MEMBER = "annotations/instances_val2014.json"
 
 
-def zipped(content, **fields):
+def zipped(content):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(MEMBER, content)
@@ -493,7 +493,7 @@ def zipped(content, **fields):
         (zipped(b"0" * 99)[:60] + b"?" + zipped(b"0" * 99)[61:], "x must be a whole .zip archive"),
     ],
 )
-def test_an_archive_that_is_broken(packed, message, monkeypatch):
+def test_an_archive_that_is_broken(packed, message):
     with pytest.raises(ValueError, match=message):
         coco_2014.read_member(packed, MEMBER, name="x")
 

@@ -16,8 +16,8 @@ TASK = "decoy_fashion_mnist"
 
 
 def edited(folder: Path, *path_and_value: object) -> Path:
-    """A project whose params.yaml differs in one value from the committed one."""
-    values = yaml.safe_load(COMMITTED.read_text(encoding="utf-8"))
+    """A project whose params.yaml differs in one value from the committed, in profile laptop."""
+    values = yaml.safe_load(COMMITTED.read_text(encoding="utf-8")) | {"profile": "laptop"}
     *path, last, value = path_and_value
     inner = values
     for key in path:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from xblcore import datasets, decoys
 from xblcore.datasets import fashion_mnist, sources
@@ -488,8 +489,8 @@ def test_labels_that_do_not_fit(labels, message):
 def test_the_commands_fetch_and_build(raw_root, tmp_path, monkeypatch, capsys):
     from xblcore.pipeline import decoy, fetch
 
-    monkeypatch.setenv("XBL_PROFILE", "smoke")
-    (tmp_path / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
+    study = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(study | {"profile": "laptop"}))
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
     assert decoy.main([TASK]) == 1
@@ -500,7 +501,6 @@ def test_the_commands_fetch_and_build(raw_root, tmp_path, monkeypatch, capsys):
     assert decoy.main([TASK]) == 0
     assert "decoy_fashion_mnist, original data" in capsys.readouterr().out
     assert len(datasets.load(TASK, split="val")) > 0, "found without naming a folder"
-    monkeypatch.setenv("XBL_PROFILE", "laptop")
     assert decoy.settings(TASK) == LAPTOP, "change LAPTOP above, and the data sheet"
     assert fetch.main(["--task", "decoy_mnist"]) == 1
     assert "task must be one of" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from scipy.ndimage import distance_transform_edt
 from xblcore.experiments import feedback
 from xblcore.experiments.feedback import KINDS, Marks
 
-SIDE, MARGIN = 14, 1  # of the images here, and how sloppy a hand is on them
+SIDE = 14  # of the images here
 RANDOM = ("incomplete", "jittered", "random")
 
 

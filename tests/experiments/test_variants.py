@@ -225,7 +225,7 @@ def test_both_cover_the_object_and_neither_is_on_clean_images(two):
     assert (changed(found.images("decoy"), clean) == (first | second)).all()
 
 
-def test_two_may_be_less_predictive(two):
+def test_two_may_be_less_predictive():
     """Each of them by itself."""
     split = drawn()
     first, second = scenes(split, count=2, predictive=0.7).patches

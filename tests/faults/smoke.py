@@ -29,7 +29,6 @@ OUTS = {
     f"gallery@{TASK}": [f"results/gallery/{TASK}.npz"],
     "paper": ["results/metrics.csv", "results/paper"],
 }
-NOTEBOOKS = ("train", "task", "paper")  # stages that papermill runs
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # a source of its own, so data/raw can go
 
 

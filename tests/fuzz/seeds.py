@@ -11,7 +11,7 @@ import numpy as np
 import small_coco
 import yaml
 from PIL import Image
-from readers import PARAMS, READERS, ROOT, TASK, Form
+from readers import PARAMS, READERS, ROOT, TASK
 
 from xblcore.datasets.coco_pixels import encode
 
@@ -127,8 +127,3 @@ def _seeds() -> dict[str, list[bytes]]:
 
 
 SEEDS = _seeds()
-
-
-def all_forms() -> list[tuple[str, Form]]:
-    """Reader and form of each."""
-    return [(reader, form) for reader, forms in READERS.items() for form in forms]

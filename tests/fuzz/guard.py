@@ -60,14 +60,17 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
         _seen.append(f"{event} {arguments!r:.200}")
     elif event in PATHS:
         reads = event == "open" and arguments[1] in ("r", "rb")
+        lists = event == "os.listdir"
         for path in arguments[: PATHS[event]]:
             named = isinstance(path, str | bytes | os.PathLike)  # else opened before
-            if named and not _allowed(os.fsdecode(path), reads):
+            if named and not _allowed(os.fsdecode(path), reads, lists):
                 _seen.append(f"{event} {arguments!r:.200}")
 
 
-def _allowed(path: str, reads: bool) -> bool:
+def _allowed(path: str, reads: bool, lists: bool) -> bool:
     real = os.path.realpath(path)
     if real == _inside or real.startswith(f"{_inside}{os.sep}"):
         return True
+    if lists:  # the folders in which a module is looked for
+        return real in CODE or os.path.isfile(os.path.join(real, "__init__.py"))
     return reads and real.startswith(CODE) and real.endswith(SUFFIXES)

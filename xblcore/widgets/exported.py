@@ -66,9 +66,8 @@ class Exported:
     def take_over(self, paths: Iterable[Path]) -> None:
         """Know what was imported from these files, so that an export may replace them."""
         record = self._read()
-        self._keep(
-            record, record | {self._key(path): [_digest(path.read_bytes())] for path in paths}
-        )
+        taken = {self._key(path): [project.sha256_of(path)] for path in paths}
+        self._keep(record, record | taken)
 
     def _standing(self, path: Path, allowed: set[str]) -> list[str]:
         """The digest of the file that is there, if any; what it lies in must be a folder."""

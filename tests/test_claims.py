@@ -263,8 +263,9 @@ def test_kinds_and_directions_are_those_of_the_registry():
 
 
 def table_of(x: list[float], y: list[float], metric: str) -> pd.DataFrame:
-    methods = pd.Index([f"method {i}" for i in range(len(x))], name="method")
-    return pd.DataFrame({metric: x, "target": y}, index=methods)
+    runs = [("task", f"method {i}") for i in range(len(x))]
+    index = pd.MultiIndex.from_tuples(runs, names=["task", "method"])
+    return pd.DataFrame({metric: x, "target": y}, index=index)
 
 
 def test_correlations_are_oriented_by_the_metric_s_direction():
@@ -308,12 +309,31 @@ def test_pooling_ranks_within_each_task():
     easy.loc[shifted, "value"] += 10
     runs = pd.concat([easy, hard], ignore_index=True)
     table = informativeness.run_table(runs, split="test_decoy", explainer="grad_cam")
-    assert table["iou"].between(0, 1).all() and table["target"].between(0, 1).all()
     each = [informativeness.run_table(part, split="test_decoy", explainer="grad_cam")
             for part in (easy, hard)]  # fmt: skip
     single = [informativeness.correlation(part, "iou", n_resamples=1).value for part in each]
     pooled = informativeness.correlation(table, "iou", n_resamples=1).value
     assert min(single) - 0.05 <= pooled <= max(single) + 0.05
+
+
+def test_a_run_without_the_metric_does_not_move_the_others():
+    """Pooled, the other runs stand to each other as if it had never been."""
+    runs = pd.concat([make_runs(tasks=[task]) for task in TASKS[:2]], ignore_index=True)
+    gone = (runs["task"] == TASKS[0]) & runs["method"].isin(["erm", "rrr"])
+    without = runs[~gone]
+    runs.loc[gone & runs["metric"].isin(["iou", "distance_focus"]), "value"] = math.nan
+    dead, never = (
+        informativeness.run_table(part, split="test_decoy", explainer="grad_cam")
+        for part in (runs, without)
+    )
+    assert dead["iou"].isna().sum() == len(dead) - len(never) > 0
+    for found, wanted in (
+        [informativeness.correlation(table, "iou", n_resamples=1) for table in (dead, never)],
+        [informativeness.gain(table, "distance_focus", "iou", n_resamples=1)
+         for table in (dead, never)],
+    ):  # fmt: skip
+        assert found.value == pytest.approx(wanted.value, abs=1e-12)
+        assert (found.n, wanted.dropped) == (wanted.n, 0) and found.dropped > 0
 
 
 def test_gains_hold_every_pair_and_agree_with_the_correlations():

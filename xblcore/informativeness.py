@@ -111,8 +111,7 @@ def _tables(
 def run_table(runs: pd.DataFrame, *, split: str, explainer: str) -> pd.DataFrame:
     """One row a run (task, method, weight, seed): its metrics, and clean accuracy as ``target``.
 
-    With several tasks every column is turned into ranks within its task, in (0, 1], so that tasks
-    of different difficulty can be pooled.
+    As measured, whatever the task; :func:`correlation` and :func:`gain` rank them.
     """
     key = ["task", "method", "weight", "seed"]
     rows = runs[(runs["split"] == split) & (runs["explainer"] == explainer)]
@@ -120,16 +119,27 @@ def run_table(runs: pd.DataFrame, *, split: str, explainer: str) -> pd.DataFrame
     table = rows.pivot(index=key, columns="metric", values="value")
     clean = runs[(runs["split"] == CLEAN) & (runs["metric"] == "accuracy")]
     table["target"] = clean.set_index(key)["value"]
-    by_task = table.groupby("task")
-    return table if by_task.ngroups < 2 else by_task.rank(pct=True)
+    return table
+
+
+def _ranked(table: pd.DataFrame, *metrics: str) -> pd.DataFrame:
+    """Target and metrics as ranks within their task, so that tasks of any difficulty can be pooled.
+
+    The ranks, in (0, 1], are among the runs that have all of them: a run without a metric, and so
+    without a place among the others, must not shift the target of its task against other tasks'.
+    """
+    columns = [*metrics, "target"]
+    complete = table[columns].dropna()
+    return complete.groupby("task").rank(pct=True).reindex(table.index)
 
 
 def correlation(table: pd.DataFrame, metric: str, *, n_resamples: int = 2000) -> Estimate:
     """Oriented rank correlation of a metric with the target of a :func:`run_table`."""
     sign = 1 if METRICS[metric][1] else -1
+    ranks = _ranked(table, metric)
     return stats.rank_correlation(
-        sign * table[metric],
-        table["target"],
+        sign * ranks[metric],
+        ranks["target"],
         groups=table.index.get_level_values("method"),
         n_resamples=n_resamples,
     )
@@ -137,10 +147,11 @@ def correlation(table: pd.DataFrame, metric: str, *, n_resamples: int = 2000) ->
 
 def gain(table: pd.DataFrame, first: str, second: str, *, n_resamples: int = 2000) -> Estimate:
     """How much more ``first`` tells than ``second``, from the same runs and resamples."""
+    ranks = _ranked(table, first, second)
     return stats.correlation_difference(
-        table[first],
-        table[second],
-        table["target"],
+        ranks[first],
+        ranks[second],
+        ranks["target"],
         higher_is_better=(METRICS[first][1], METRICS[second][1]),
         groups=table.index.get_level_values("method"),
         n_resamples=n_resamples,

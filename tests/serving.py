@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.server
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -81,6 +82,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.flush()
         if act == "stalls":
             self.server.over.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        return int(any_port.getsockname()[1])
 
 
 @contextlib.contextmanager

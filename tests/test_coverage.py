@@ -1,8 +1,8 @@
 """How often the intervals hold the true value, and the verdicts err, in simulated studies.
 
-Each simulation is seeded and has a standard error of about half a percent. It fails if the true
-rate lies outside what is promised beyond doubt: if the exact binomial 99% interval of what was
-counted misses the promised range.
+Each simulation is seeded, and its standard error is half a percent where 95% is promised. It fails
+if the true rate lies outside what is promised beyond doubt, too high or too low: if the exact
+binomial 99% interval of what was counted misses the promised range.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from xblcore.stats import Estimate
 Generator = np.random.Generator
 Floats = NDArray[np.float64]
 SEEDS = 5  # of the study
+RUNS = 2000
 PROMISED = (0.93, 0.97)  # of a 95% interval
 nan = math.nan
 
@@ -36,7 +37,7 @@ def assert_covers(
     true: float,
     promised: tuple[float, float] = PROMISED,
     *,
-    runs: int = 1000,
+    runs: int = RUNS,
 ) -> None:
     generator = np.random.default_rng(2024)
     found = [make(generator) for _ in range(runs)]
@@ -45,9 +46,15 @@ def assert_covers(
 
 
 def test_the_band_is_as_wide_as_chance_and_no_wider() -> None:
-    assert [agrees(hits, 2000, PROMISED) for hits in (1820, 1845, 1900, 1955, 1970)] == [
+    assert [agrees(hits, RUNS, PROMISED) for hits in (1820, 1845, 1900, 1955, 1970)] == [
         False, True, True, True, False,
     ]  # fmt: skip
+
+
+def test_an_interval_that_says_nothing_keeps_no_promise() -> None:
+    for promised in (PROMISED, *KEPT.values()):
+        with pytest.raises(AssertionError, match=r"1\.000 of 2000"):
+            assert_covers(lambda _: Estimate(0, -1, 1, 5), 0.5, promised)
 
 
 # Student's t over five seeds
@@ -76,7 +83,7 @@ def unequal(generator: Generator) -> Estimate:
     ids=["normal", "counts of 200 images", "one NaN", "paired, unequal variances"],
 )
 def test_student_over_seeds_covers(make: Callable[[Generator], Estimate], true: float) -> None:
-    assert_covers(make, true, runs=2000)
+    assert_covers(make, true)
 
 
 def test_another_level_is_kept_too() -> None:
@@ -143,9 +150,7 @@ def test_regret_of_the_second_of_three_weights(gap: float, promised: tuple[float
     [(5, (0.89, 0.92)), (10, PROMISED), (30, PROMISED), (80, PROMISED)],
 )
 def test_bootstrap_of_a_mean_covers(n: int, promised: tuple[float, float]) -> None:
-    assert_covers(
-        lambda g: stats.bootstrap_ci(g.normal(3, 2, n), n_resamples=300), 3, promised, runs=600
-    )
+    assert_covers(lambda g: stats.bootstrap_ci(g.normal(3, 2, n), n_resamples=300), 3, promised)
 
 
 def test_rank_correlation_of_independent_runs_covers() -> None:
@@ -157,7 +162,7 @@ def test_rank_correlation_of_independent_runs_covers() -> None:
             x, slope * x + math.sqrt(1 - slope**2) * noise, n_resamples=300
         )
 
-    assert_covers(one, 6 / math.pi * math.asin(slope / 2), runs=250)  # of a bivariate normal
+    assert_covers(one, 6 / math.pi * math.asin(slope / 2), runs=1000)  # of a bivariate normal
 
 
 # C3: runs of method x weight x seed
@@ -213,8 +218,8 @@ KINDS = [
     ("unequal variances", 1),
     ("NaN", 1),
 ]
-# On one task, and with a high correlation, the interval errs on the safe side.
-KEPT = {1: (0.95, 0.99), 3: (0.93, 0.98)}
+# Drawing few whole methods errs on the safe side: 0.97 to 0.98, on one task more than on three.
+KEPT = {1: (0.965, 0.985), 3: (0.96, 0.98)}
 
 
 def correlation(generator: Generator, kind: str, tasks: int) -> Estimate:
@@ -231,12 +236,12 @@ def difference(generator: Generator, kind: str, tasks: int) -> Estimate:
 def test_correlation_of_a_study_covers(kind: str, tasks: int) -> None:
     many, _ = study(np.random.default_rng(1), kind, tasks=1, copies=500)
     true = spearmanr(many[:, 0], many[:, 2], nan_policy="omit").statistic
-    assert_covers(lambda g: correlation(g, kind, tasks), true, KEPT[tasks], runs=300)
+    assert_covers(lambda g: correlation(g, kind, tasks), true, KEPT[tasks])
 
 
 @pytest.mark.parametrize(("kind", "tasks"), KINDS)
 def test_difference_of_correlations_of_a_study_covers(kind: str, tasks: int) -> None:
-    assert_covers(lambda g: difference(g, kind, tasks), 0.0, KEPT[tasks], runs=300)
+    assert_covers(lambda g: difference(g, kind, tasks), 0.0, KEPT[tasks])
 
 
 def test_taken_for_independent_runs_do_not_cover() -> None:
@@ -246,7 +251,7 @@ def test_taken_for_independent_runs_do_not_cover() -> None:
         table, _ = study(generator, "normal", tasks=1)
         return stats.correlation_difference(*table.T, n_resamples=300)
 
-    assert_covers(one, 0.0, (0.55, 0.70), runs=300)
+    assert_covers(one, 0.0, (0.55, 0.70), runs=500)
 
 
 # Error rates of the verdicts
@@ -275,14 +280,14 @@ def paired(generator: Generator, effect: float) -> str:
 def test_how_often_a_verdict_over_seeds_errs(
     effect: float, supported: tuple[float, float], not_supported: tuple[float, float]
 ) -> None:
-    generator, runs = np.random.default_rng(7), 2000
+    generator, runs = np.random.default_rng(7), RUNS
     found = [paired(generator, effect) for _ in range(runs)]
     assert agrees(found.count("supported"), runs, supported)
     assert agrees(found.count("not supported"), runs, not_supported)
 
 
 def test_a_claim_of_two_parts_is_hardly_ever_supported_by_chance() -> None:
-    generator, runs = np.random.default_rng(8), 2000
+    generator, runs = np.random.default_rng(8), RUNS
     found = [claims.conjunction([paired(generator, 0.0), paired(generator, 0.0)])
              for _ in range(runs)]  # fmt: skip
     assert agrees(found.count("supported"), runs, (0.0, 0.002))
@@ -292,7 +297,7 @@ def test_a_claim_of_two_parts_is_hardly_ever_supported_by_chance() -> None:
 
 def test_c3_is_hardly_ever_decided_by_chance() -> None:
     """Two metrics that tell alike: the difference is neither supported nor refuted."""
-    generator, runs = np.random.default_rng(9), 400
+    generator, runs = np.random.default_rng(9), RUNS
     found = [told(difference(generator, "ties at 0 and 1", 1)) for _ in range(runs)]
     assert agrees(found.count("supported"), runs, (0.0, 0.025))
     assert agrees(found.count("not supported"), runs, (0.0, 0.025))

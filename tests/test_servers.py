@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from serving import free_port
 
 ROOT = Path(__file__).parents[1]
 SERVERS = {"lab": "api/contents", "explore": "", "explore-light": ""}
@@ -47,12 +47,6 @@ def test_all_servers_of_the_makefile_are_known():
     recipes = (ROOT / "Makefile").read_text(encoding="utf-8")
     started = re.findall(r"^([\w-]+):.*\n(?:\t.*\n)*\t\S*/(?:jupyter|voila) ", recipes, re.M)
     assert set(started) == set(SERVERS)
-
-
-def free_port() -> int:
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        return int(any_port.getsockname()[1])
 
 
 def status(url: str, *, wait: float = 60) -> int:

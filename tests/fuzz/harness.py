@@ -27,7 +27,7 @@ def fuzz(reader: str) -> None:
 
     corpus = BUILD / reader
     corpus.mkdir(parents=True, exist_ok=True)
-    for content in seeds.of(reader):
+    for content in [*seeds.valid(reader), *seeds.refused(reader)]:
         readers.read(reader, content)  # imports what it needs, and shows that the seed is good
         (corpus / hashlib.sha256(content).hexdigest()[:16]).write_bytes(content)
 

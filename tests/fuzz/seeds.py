@@ -1,4 +1,4 @@
-"""Valid inputs of every form of every reader, small, to begin from; the same bytes every time."""
+"""Inputs of every form of every reader, small, to begin from; the same bytes every time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,21 @@ from readers import PARAMS, READERS, ROOT, TASK
 from xblcore.datasets.coco_pixels import encode
 
 
-def of(reader: str) -> list[bytes]:
-    """Inputs of a reader, the byte that chooses the form in front."""
+def valid(reader: str) -> list[bytes]:
+    """What a reader takes, the byte that chooses the form in front."""
+    return _of(reader, VALID)
+
+
+def refused(reader: str) -> list[bytes]:
+    """What is whole and of the right kind, and yet not what the form asks for."""
+    return _of(reader, REFUSED)
+
+
+def _of(reader: str, by_form: dict[str, list[bytes]]) -> list[bytes]:
     return [
         bytes([number]) + content
         for number, form in enumerate(READERS[reader])
-        for content in SEEDS[form.__name__]
+        for content in by_form.get(form.__name__, [])
     ]
 
 
@@ -103,11 +112,11 @@ def small_settings() -> bytes:
     return yaml.safe_dump(settings, sort_keys=False).encode()
 
 
-def _seeds() -> dict[str, list[bytes]]:
+def _valid() -> dict[str, list[bytes]]:
     unpacked = [idx(8, 3), idx(8, 2, 3, 4), idx(8, 0)]
     packed_tar = gzip.compress(tar(), 9, mtime=0)
-    frames = {"save_all": True, "append_images": [Image.new("L", (8, 6), 255)]}
-    pngs = [image(mode) for mode in ("1", "L", "P", "RGB", "LA")]
+    grey = [image(mode) for mode in ("1", "L", "P")]
+    colour = [image(mode) for mode in ("RGB", "LA")]
     return {
         "idx_unpacked": unpacked,
         "idx_packed": [gzip.compress(content, 9, mtime=0) for content in unpacked],
@@ -117,13 +126,18 @@ def _seeds() -> dict[str, list[bytes]]:
         "coco_annotations": [annotations()],
         "coco_image": [image("RGB"), image("RGB", "JPEG"), image("L", "JPEG", progressive=True)],
         "coco_archive": [zipped()],
-        "masks_png": [*pngs, image("L", **frames)],
+        "masks_png": grey,
         "masks_coco": [masks()],
         "masks_journal": [journal()],
-        "masks_images": [*pngs[2:], image("RGB", "JPEG", size=(5, 3))],
+        "masks_images": [grey[2], *colour, image("RGB", "JPEG", size=(5, 3))],
         "params_study": [PARAMS],
         "params_experiments": [small_settings()],
     }
 
 
-SEEDS = _seeds()
+def _refused() -> dict[str, list[bytes]]:
+    frames = {"save_all": True, "append_images": [Image.new("L", (8, 6), 255)]}
+    return {"masks_png": [image("RGB"), image("LA"), image("L", **frames)]}
+
+
+VALID, REFUSED = _valid(), _refused()

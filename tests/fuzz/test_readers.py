@@ -33,13 +33,22 @@ FORMS = [
 
 
 def inputs(reader: str, number: int) -> list[bytes]:
-    return [content for content in seeds.of(reader) if content[0] == number]
+    return [content for content in seeds.valid(reader) if content[0] == number]
 
 
 @pytest.mark.parametrize(("reader", "number"), FORMS)
 def test_the_valid_inputs_are_read(reader, number):
-    refusals = readers.read(reader, inputs(reader, number)[0])
-    assert len(refusals) == (1 if reader == "idx" else 0), "IDX is asked for one and three sides"
+    for content in inputs(reader, number):
+        refusals = readers.read(reader, content)
+        assert len(refusals) == (reader == "idx"), "IDX is asked for one and three sides"
+
+
+@pytest.mark.parametrize(
+    "content", [pytest.param(c, id=f"{i}") for i, c in enumerate(seeds.refused("masks"))]
+)
+def test_what_a_form_does_not_take_is_refused(content):
+    (refusal,) = readers.read("masks", content)
+    assert "one channel and one frame" in refusal
 
 
 # --- any bytes ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import itertools
 import matplotlib
 import numpy as np
 import pytest
+from contrast import contrast
 from matplotlib import colors
 from matplotlib import pyplot as plt
 from matplotlib.markers import MarkerStyle
@@ -15,19 +16,13 @@ from xblcore.methods import METHODS
 from xblcore.plots import style
 
 
-def luminance(colour: str) -> float:
-    rgb = np.array(colors.to_rgb(colour))
-    linear = np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
 def test_every_method_has_a_style_of_its_own():
     assert set(METHODS) <= set(style.METHODS)
     markers = [look.marker for look in style.METHODS.values()]
     assert len(set(markers)) == len(markers), "in greyscale the markers tell methods apart"
     for look in style.METHODS.values():
         MarkerStyle(look.marker)
-        assert 1.05 / (luminance(look.colour) + 0.05) > 1.9, f"{look.label} is too pale on white"
+        assert contrast(look.colour) > 1.9, f"{look.label} is too pale on white"
 
 
 def test_a_colour_comes_twice_only_when_all_eight_are_taken():

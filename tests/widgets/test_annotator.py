@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import toys
+from contrast import contrast
 from PIL import Image
 from torch import nn
 
@@ -132,16 +133,6 @@ def test_the_front_end_speaks_the_language_of_python():
 
 def test_text_and_controls_can_be_told_from_their_ground():
     """WCAG 2: 4.5 to 1 for text, 3 to 1 for the focus and the rims of controls."""
-
-    def luminance(colour: str) -> float:
-        rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
-    def contrast(one: str, two: str) -> float:
-        low, high = sorted((luminance(one), luminance(two)))
-        return (high + 0.05) / (low + 0.05)
-
     sheet = (module.HERE / "annotator.css").read_text(encoding="utf-8")
     for colour, ground, least in (
         ("#111111", "#ffffff", 4.5), ("#595959", "#ffffff", 4.5), ("#0072b2", "#ffffff", 4.5),

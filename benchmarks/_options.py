@@ -60,9 +60,19 @@ def make(folder: Path, option: str) -> None:
 
 
 @contextmanager
-def told(parser: argparse.ArgumentParser) -> Iterator[None]:
-    """A bad option, or a file that is not there or damaged, ends the block with a sentence."""
+def told(
+    parser: argparse.ArgumentParser, *, begun: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
+    """A bad option, or a file that is not there or damaged, ends the block with a sentence.
+
+    Args:
+        parser: of the options.
+        begun: whether measuring has begun: what fails from then on is a fault of the benchmark's
+            own, and keeps its traceback.
+    """
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
+        if begun():
+            raise
         parser.error(str(error))

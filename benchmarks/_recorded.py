@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 import statistics
 import time
 from collections.abc import Iterator
@@ -25,10 +26,12 @@ from xblcore import config, methods, prepare, project, study, weights
 from xblcore.config import TaskConfig
 from xblcore.methods import Method
 from xblcore.prepare import TaskData
+from xblcore.results import KEYS
 from xblcore.train import EpochLog, OnEpoch, TrainConfig, TrainingSet
 
 Written = list[tuple[Path, dict[str, Any]]]  # manifests and their files
 RECORDED = "recorded"
+KINDS = KEYS | {"config": dict, "method": str}  # of a manifest
 MANIFEST, TRAIN, TASK, PAPER = "manifest.json", "train.ipynb", "task.ipynb", "paper.ipynb"
 
 
@@ -48,14 +51,34 @@ def manifests(folder: Path) -> Written:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """One manifest, with all that is read of it here and in :mod:`_costs`."""
+    """One manifest, with all that is read of it here and in :mod:`_costs`.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return found | {key: found[key] for key in ("config", "method", "data", "seconds")}
-    except (ValueError, KeyError, TypeError) as error:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        wrong = [key for key in KINDS if not fits(key, found[key])]
+        if wrong:
+            raise TypeError(f"{wrong[0]} {reprlib.repr(found[wrong[0]])}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path} must be a manifest, got {error!r}; delete it and run: make reproduce"
         ) from error
+    return found
+
+
+def fits(key: str, value: Any) -> bool:
+    """Whether a manifest may have this; seconds are those of one run at least.
+
+    >>> fits("seconds", {"0/0": 1.5}), fits("seconds", {}), fits("seconds", [1.5])
+    (True, False, False)
+    """
+    if key != "seconds" or not isinstance(value, dict):
+        return isinstance(value, KINDS[key])
+    return bool(value) and all(
+        isinstance(each, int | float) and 0 < each < math.inf for each in value.values()
+    )
 
 
 def seconds_of_evaluation(

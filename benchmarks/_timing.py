@@ -76,6 +76,7 @@ class Bench:
         packages: versions of the peers that take part.
         load: of the machine, before.
         options: of the command line.
+        begun: whether anything was timed; until then, an error is one of options or input files.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Bench:
     packages: dict[str, str] = field(default_factory=dict)
     load: tuple[float, ...] = field(default_factory=os.getloadavg)
     options: argparse.Namespace = field(default_factory=argparse.Namespace)
+    begun: bool = False
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -106,6 +108,7 @@ class Bench:
 
     def seconds(self, calls: Mapping[str, Call]) -> dict[str, list[float]]:
         """Time of one call in each round, for each of the calls; every round turns the order."""
+        self.begun = True
         repeats = {name: self._repeats(call) for name, call in calls.items()}
         taken: dict[str, list[float]] = {name: [] for name in calls}
         for round_ in range(self.rounds):
@@ -245,9 +248,10 @@ def bench(
     torch.set_num_threads(options.threads)
     try:
         count = 1 if options.tiny else options.rounds
-        with told(parser):
+        run = Bench(name, count, options.threads, options.tiny, out, options=options)
+        with told(parser, begun=lambda: run.begun):
             if out and not (only_prints and getattr(options, only_prints)):
                 make(out, "--out")
-            yield Bench(name, count, options.threads, options.tiny, out, options=options)
+            yield run
     finally:
         torch.set_num_threads(before)

@@ -62,14 +62,24 @@ def marks(split: datasets.Split, count: int, seed: int) -> dict[str, tuple[str, 
     return {"control": ("erm", few), **ways}
 
 
-def measured(count: int, epochs: int) -> pd.DataFrame:
-    """One row a seed and way of marking."""
+Inputs = tuple[datasets.Split, evaluate.Marked, dict[int, nn.Module]]
+
+
+def inputs() -> Inputs:
+    """Training images, clean test images, and the ERM network of every seed."""
     settings = config.load().task(TASK)
     data, split = prepare.load_data(settings), datasets.load(TASK, split="train")
-    clean = data.evaluation["test_clean"]
+    networks = {
+        seed: trained.load_model(TASK, "erm", settings, data, seed=seed) for seed in settings.seeds
+    }
+    return split, data.evaluation["test_clean"], networks
+
+
+def measured(found: Inputs, count: int, epochs: int) -> pd.DataFrame:
+    """One row a seed and way of marking."""
+    split, clean, networks = found
     rows = []
-    for seed in settings.seeds:
-        erm = trained.load_model(TASK, "erm", settings, data, seed=seed)
+    for seed, erm in networks.items():
         before = accuracy(erm, clean)
         ways = marks(split, count, seed)
         few = ways["control"][1]
@@ -135,7 +145,8 @@ def main() -> None:
     torch.set_num_threads(1)
     with told(parser):
         make(options.csv.parent, "--csv")
-        table = measured(options.count, options.epochs)
+        found = inputs()
+    table = measured(found, options.count, options.epochs)
     about = environment()
     versions = {name: about["packages"][name] for name in ("torch", "numpy", "xblcore")}
     versions |= {"python": about["python"], "processor": about["processor"], "threads": 1}

@@ -177,6 +177,7 @@ def tell(table: pd.DataFrame, title: str) -> None:
 
 def measure(run: Bench) -> None:
     """Print and write all there is."""
+    run.begun = True
     names = run.options.method or METHODS
     point(Shape(run.options.network, 1, 2, TINY["size"]), TINY["images"], 1.0, ())[
         FLOOR

@@ -57,6 +57,7 @@ def goals(table: pd.DataFrame) -> list[Goal]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure each number of images in each way."""
     with bench("memory", __doc__, arguments, rounds=1) as run:
+        run.begun = True
         table = measure(run)
         run.report(table, goals(table))
 

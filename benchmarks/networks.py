@@ -75,8 +75,10 @@ def main() -> None:
             for network in networks_of(settings.task(task).model)
             for method in METHODS
         ]
-        with ProcessPoolExecutor(min(options.jobs, len(jobs))) as workers:
-            table = pd.concat(workers.map(measured, jobs))
+        for task in settings.tasks:  # data that are not there are told before anything is run
+            prepare.load_data(settings.task(task))
+    with ProcessPoolExecutor(min(options.jobs, len(jobs))) as workers:
+        table = pd.concat(workers.map(measured, jobs))
     columns = ["task", "data", "profile", "network", "method", "weight", "seed", "split", "metric",
                "value", "seconds"]  # fmt: skip
     results.write_csv(table[columns], options.csv)

@@ -117,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             about = {"profile": config.load(folder).profile, "wall_seconds": {}}
         else:
             check(run.options)
+            run.begun = True
             with tempfile.TemporaryDirectory() as scratch:
                 table, walls = measured(run, run.options.keep or Path(scratch))
             about = {

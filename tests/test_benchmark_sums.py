@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -136,6 +137,35 @@ def test_the_readme_has_the_goals_as_they_were_last_measured(bare) -> None:
     text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     table = text[text.index(goals.HEAD[0]) :].partition("\n\n")[0]
     assert table + "\n" == goals.table(), "renew it with: python benchmarks/goals.py"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"seconds": [1.0]},
+        {"seconds": {}},
+        {"seconds": {"0/0": "fast"}},
+        {"seconds": {"0/0": math.nan}},
+        {"seconds": {"0/0": 0}},
+        {"config": []},
+        {"method": 3},
+        {"files": None},
+    ],
+)
+def test_a_manifest_must_be_one_throughout(bare, tmp_path: Path, damage: dict) -> None:
+    recorded, path = bare("_recorded"), tmp_path / "manifest.json"
+    manifest = {key: kind() for key, kind in recorded.KINDS.items()} | {"seconds": {"0/0": 1.5}}
+    path.write_text(json.dumps(manifest))
+    assert recorded.read_manifest(path) == manifest
+    path.write_text(json.dumps(manifest | damage))
+    with pytest.raises(ValueError) as refused:
+        recorded.read_manifest(path)
+    (key,) = damage
+    assert str(refused.value) == (
+        f"{path} must be a manifest, got {refused.value.__cause__!r}; "
+        "delete it and run: make reproduce"
+    )
+    assert str(refused.value.__cause__).startswith(f"{key} ")
 
 
 @pytest.mark.parametrize("name", ["cams", "distance", "metrics", "training_step"])

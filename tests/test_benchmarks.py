@@ -247,7 +247,7 @@ def test_damaged_costs_are_told_by_their_file(refused, tmp_path: Path, damage) -
     assert said.endswith("; measure it anew: python benchmarks/growth.py")
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", '{"config": {}}'])
+@pytest.mark.parametrize("text", [None, "", "[]", '{"config": {}}', "[" * 100_000])
 def test_a_checkout_to_compare_with_must_have_whole_manifests(
     refused, tmp_path: Path, text: str | None
 ) -> None:
@@ -303,6 +303,33 @@ def test_a_part_is_not_written_over_the_whole(timing, arguments, whole: bool) ->
         assert (run.out is not None) is whole
     with timing.bench("some", "Some.", [*arguments, "--out", "build"], own=own) as run:
         assert run.out == Path("build")
+
+
+def test_what_fails_once_measuring_has_begun_is_no_bad_option(timing, capsys) -> None:
+    def fail() -> None:
+        raise ValueError("within")
+
+    with pytest.raises(ValueError, match="^within$"), timing.bench("some", "Some.", []) as run:
+        run.seconds({"own": fail})
+    with pytest.raises(SystemExit), timing.bench("some", "Some.", []):
+        fail()
+    assert capsys.readouterr().err.endswith("error: within\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("pipeline", "measured"), ("memory", "measure"), ("growth", "point")]
+)
+def test_a_fault_while_measuring_keeps_its_traceback(
+    timing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, what: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("within")
+
+    module = importlib.import_module(name)
+    monkeypatch.setattr(module, what, fail)
+    monkeypatch.setattr(module, "run_again_as_a_kernel", lambda: None, raising=False)
+    with pytest.raises(ValueError, match="^within$"):
+        module.main(["--tiny", "--out", str(tmp_path)])
 
 
 def test_every_round_times_every_call_and_turns_the_order(timing) -> None:

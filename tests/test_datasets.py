@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import itertools
+import json
 import logging
 import math
 import os
@@ -238,7 +239,7 @@ def flip(path):
         (
             lambda f: (f / "manifest.json").write_text('{"format": 1, "task": "toy"}'),
             ValueError,
-            r"manifest\.json must be a manifest, got KeyError\('files'\); run: python -m",
+            r"manifest\.json must be a manifest, got KeyError\('data'\); run: python -m",
         ),
         (
             lambda f: (f / "manifest.json").write_text('{"format": 0, "task": "toy"}'),
@@ -251,6 +252,18 @@ def test_loading_what_is_not_as_it_was_built(toy, harm, error, message):
     harm(toy / "toy")
     with pytest.raises(error, match=message):
         datasets.load("toy", split="train", root=toy)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("data", None), ("classes", "ten"), ("files", []), ("size", "2")]
+)
+def test_a_manifest_whose_values_are_of_another_kind_is_refused(toy, key, value):
+    path = toy / "toy" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    (manifest["config"]["decoy"] if key == "size" else manifest)[key] = value
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=rf"be a manifest, got TypeError.*{key} .* run:"):
+        datasets.manifest("toy", root=toy)
 
 
 def test_a_killed_build_leaves_nothing_that_would_be_loaded(toy, monkeypatch):

@@ -18,9 +18,12 @@ import psutil
 import pytest
 from serving import free_port
 
+from xblcore.pipeline.always_token import AlwaysToken
+
 ROOT = Path(__file__).parents[1]
 SERVERS = {"lab": "api/contents", "explore": "", "explore-light": ""}
 LOOPBACK = {"127.0.0.1", "::1"}
+ENVIRONMENT = ("JUPYTER_TOKEN", "JUPYTER_TOKEN_FILE", "JUPYTER_PASSWORD")
 # A configuration that would open a server to all; what the Makefile says goes before it.
 OPEN = {
     "ServerApp": {"ip": "0.0.0.0"},
@@ -77,7 +80,7 @@ def served(request, tmp_path, monkeypatch) -> Iterator[tuple[psutil.Process, int
         folder = tmp_path / place.lower()
         folder.mkdir()
         monkeypatch.setenv(f"JUPYTER_{place}_DIR", str(folder))
-    for name in ("JUPYTER_TOKEN", "JUPYTER_PASSWORD"):
+    for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     for name in ("jupyter_server_config", "jupyter_lab_config", "voila"):
         (tmp_path / "config" / f"{name}.json").write_text(json.dumps(OPEN))
@@ -121,3 +124,19 @@ def test_a_server_is_reached_from_this_machine_alone_and_with_a_token(served, re
     assert status(f"http://127.0.0.1:{port}/{path}?token=wrong") in (302, 403)
     if path:  # a page of voila runs a notebook, which the browser tests look at
         assert status(f"http://127.0.0.1:{port}/{path}?token={token}") == 200
+
+
+@pytest.mark.parametrize("content", ["", "\n", "of their own"])
+def test_a_file_for_the_token_counts_where_it_has_one(content, tmp_path, monkeypatch):
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "token").write_text(content)
+    monkeypatch.setenv("JUPYTER_TOKEN_FILE", str(tmp_path / "token"))
+    token = AlwaysToken().token
+    assert token == content if content.strip() else len(token) >= 32
+
+
+def test_beside_a_password_there_is_a_token(monkeypatch):
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    assert len(AlwaysToken(hashed_password="sha1:a:b").token) >= 32

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -177,6 +179,17 @@ def test_a_stranger_who_knows_the_address_is_refused(cluster):
     own = Security.temporary()  # a key, but not ours
     with pytest.raises(OSError):
         Client(cluster.scheduler_address, security=own, set_as_default=False, timeout="2s")
+
+
+@pytest.mark.parametrize("page", ["info/main/workers.html", "metrics", "health"])
+def test_no_status_page_tells_a_stranger_of_the_runs(client, page):
+    """Dask serves them by plain HTTP, whatever its own messages go by."""
+    scheduler = client.scheduler_info(n_workers=-1)
+    nodes = [scheduler, *scheduler["workers"].values()]
+    assert len(nodes) == 3
+    for port in (node["services"]["dashboard"] for node in nodes):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5)
 
 
 def test_a_scheduler_that_does_not_answer_is_named_with_the_remedy(tmp_path):

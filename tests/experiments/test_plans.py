@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from toy_task import TASK
 
 from xblcore.experiments import plans
-from xblcore.experiments.settings import Settings
+from xblcore.experiments.settings import FILE, Settings, load
 from xblcore.experiments.spec import Spec
 from xblcore.methods import METHODS
+
+ROOT = Path(__file__).parents[2]
 
 # No loss: erm, oracle. The object is marked: xbl_d, hint. The decoy: rrr_g, rrr. Both: xbl_d_gated.
 # A CAM that may be exchanged: xbl_d, hint, rrr_g, xbl_d_gated.
@@ -167,6 +173,12 @@ def test_a_method_of_one_weight_and_its_own_cam_has_nothing_to_exchange():
     assert METHODS["xbl_d_released"].fixed_weight and "cam" in METHODS["xbl_d_released"].needs
 
 
+def test_the_layers_cannot_do_without_the_method_that_is_crossed():
+    without = dataclasses.replace(SETTINGS, sweep_only=[*SETTINGS.sweep_only, "xbl_d"])
+    with pytest.raises(ValueError, match=r"settings.yaml must include xbl_d, .* got erm, .*hint"):
+        plans.layers(without, CHOSEN)
+
+
 # ---------------------------------------------------------------- what the rule chooses
 
 
@@ -262,3 +274,35 @@ def test_before_the_sweep_there_are_none(tmp_path):
 )  # fmt: skip
 def test_who_needs_marks(method, needed):
     assert plans.needs_marks(Spec(TASK, method, 0.0, 0)) is needed
+
+
+# ---------------------------------------------------------------- what README tells of them
+
+
+def test_the_readme_tells_how_many_runs_the_paper_profile_has_and_how_long_they_take(tmp_path):
+    (tmp_path / "experiments").mkdir()
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params | {"profile": "paper"}))
+    (tmp_path / FILE).write_bytes((ROOT / FILE).read_bytes())
+    settings, weights = load(tmp_path), plans.chosen_weights(ROOT)
+    specs = {
+        *(spec for name in BY_CHOSEN for spec in getattr(plans, name)(settings, weights)),
+        *plans.sweep(settings),
+        *(tried := plans.layers(settings, weights)),
+    }
+    # Of each combination one candidate is chosen, whichever, and run with all seeds.
+    chosen = {(spec.method, spec.layer, spec.cam, spec.score): spec for spec in tried}.values()
+    specs |= {dataclasses.replace(one, seed=seed) for one in chosen for seed in settings.seeds}
+
+    own = settings.task_config(tmp_path)
+    steps = pd.read_csv(ROOT / "benchmarks" / "training_step.csv")
+    seconds = steps[steps["network"] == own.model].set_index("method")["ms_per_step"] / 1000
+    updates = own.epochs * math.ceil(own.n_train / own.batch_size)
+    hours = sum(seconds[spec.method] * updates for spec in specs) / 3600
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    told = re.search(
+        rf"That is ([\d,]+) runs of {own.n_train:,} images and {own.epochs} epochs: .* some (\d+) "
+        r"hours of training",
+        readme,
+    )
+    assert told and told[1] == f"{len(specs):,}" and abs(int(told[2]) - hours) <= 5

@@ -52,7 +52,16 @@ def test_the_results_tell_runs_and_seconds(tmp_path):
 
 @pytest.mark.parametrize(
     "damaged",
-    [b"", b"<<<<<<< HEAD\ntask,method\n", b"\xff\xfe", b"task,method,seconds_a_run\na,b,c\n"],
+    [
+        b"",
+        b"<<<<<<< HEAD\ntask,method\n",
+        b"\xff\xfe",
+        b"task,method,seconds_a_run\na,b,c\n",
+        b"task,method,seconds_a_run\ntoy,erm,\n",
+        b"task,method,seconds_a_run\ntoy,erm,inf\n",
+        b"task,method,seconds_a_run\ntoy,erm,-2\n",
+        b"task,method,seconds_a_run\ntoy,rrr,inf\n",
+    ],
 )
 @pytest.mark.parametrize("name", ["paper/summary.csv", "toy/runs.csv"])
 def test_damaged_results_keep_nobody_from_making_them_anew(tmp_path, name, damaged):

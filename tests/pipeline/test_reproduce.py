@@ -129,15 +129,39 @@ def test_stages_are_told_apart(toy: Path) -> None:
     assert dvc_command.changed(toy, []) == []
 
 
-@pytest.mark.parametrize("methods", ["", "3"])
-def test_a_list_that_is_none_is_told(toy: Path, start: Start, methods: str) -> None:
+@pytest.mark.parametrize(
+    ("methods", "got"),
+    [
+        ("", "'Value' object is not iterable"),
+        ("3", "'Value' object is not iterable"),
+        ("[a, b, c]\nmade: 2026-11-24", "Unsupported value of type 'date' in 'params.yaml:made'"),
+    ],
+)
+def test_parameters_that_dvc_cannot_follow_are_told(
+    toy: Path, start: Start, methods: str, got: str
+) -> None:
     (toy / "params.yaml").write_text(f"methods: {methods}\n")
     stages = (toy / "dvc.yaml").read_text().replace("[a, b, c]", "${methods}")
     (toy / "dvc.yaml").write_text(stages)
     run = start(*COMMAND)
     _, err = run.communicate()
     assert run.returncode == 1 and "Traceback" not in err
-    assert "methods" in err and "params.yaml" in err
+    assert err.endswith(
+        "DVC stopped: `tasks` and `methods` of params.yaml must be lists, and each value in it a "
+        "number, truth value, list, mapping or text (as a date in quotes is), got others: "
+        f"{got}\n"
+    )
+
+
+def test_an_error_that_is_not_dvc_s_is_not_blamed_on_the_parameters(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(graph: object) -> None:
+        raise TypeError("ours")
+
+    monkeypatch.setattr("networkx.topological_generations", broken)
+    with pytest.raises(TypeError, match="^ours$"):
+        dvc_command.generations(toy)
 
 
 def test_success_that_is_none(

@@ -245,6 +245,28 @@ def test_a_class_may_be_called_journal(tmp_path):
     assert AnnotationStore(folder).names == ("book/1.png", "journal/1.png")
 
 
+def test_a_journal_that_is_not_ours_makes_no_image_vanish(images, store):
+    """A camera's, say, in a folder that has the name of ours."""
+    store.add(NAMES[0], WRONG)
+    log = images / "cat" / "journal" / "2026" / "camera.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text("{}\n")
+    again = AnnotationStore(images)
+    assert (again.names, again.marked, again.notes) == (NAMES, NAMES[:1], [])
+
+
+@pytest.mark.parametrize(("home", "shown"), [("cat", "cat"), ("cat\udcff", "cat\\xff")])
+def test_images_beside_someone_s_annotations_are_left_out_and_that_is_told(images, home, shown):
+    (images / "cat").rename(images / home)
+    AnnotationStore(images, images / home).add(NAMES[2], WRONG)
+    again = AnnotationStore(images)
+    assert again.names == NAMES[2:]
+    assert again.notes == [
+        f"{shown}: left out with all in it, for the annotations in its folder 'journal'; "
+        "move that elsewhere if there are images to annotate"
+    ]
+
+
 def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(ValueError, match="images must be a folder with at least one"):
         AnnotationStore(tmp_path)

@@ -84,12 +84,17 @@ def test_without_a_record_every_notebook_counts_as_someone_s_work(folder: Path):
     assert learners.write(WORKSHOP, folder).kept == [path]
 
 
-def test_a_readme_that_was_not_made_here_stays(tmp_path: Path):
-    own = tmp_path / "README.md"
-    own.write_text("my notes\n")
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("README.md", "utf-8"), ("README.md", "latin-1"), (NOTEBOOKS[0].name, "latin-1")],
+)
+def test_a_file_that_was_not_made_here_stays_be_it_utf_8_or_not(tmp_path: Path, name, encoding):
+    own = tmp_path / name
+    content = "meine Übung\n".encode(encoding)
+    own.write_bytes(content)
     for _ in range(2):
-        assert own in learners.write(WORKSHOP, tmp_path).kept
-        assert own.read_text() == "my notes\n"
+        assert learners.write(WORKSHOP, tmp_path).kept == [own]
+        assert own.read_bytes() == content
 
 
 def test_a_notebook_that_was_only_run_stays_and_is_no_reason_to_refuse(folder: Path):

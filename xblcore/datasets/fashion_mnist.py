@@ -141,7 +141,7 @@ def checked_pool(images: decoys.Pixels, labels: decoys.Pixels, *, first: int) ->
 def decoy_fashion_mnist(raw_root: Path, config: DataConfig) -> dict[str, Drawn]:
     """Decoy Fashion-MNIST: a grey patch in a random corner, ``255 - 25 * label`` in training.
 
-    Source: Ross et al. 2017 for MNIST; Schramowski et al. 2020 for Fashion-MNIST.
+    Source: Ross et al. 2017 for MNIST; Teso and Kersting 2019 for Fashion-MNIST.
 
     Args:
         raw_root: folder that holds ``fashion-mnist``.

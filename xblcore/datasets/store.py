@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import fields
@@ -79,7 +80,7 @@ def read_manifest(root: Path, task: str) -> Manifest:
         manifest: Manifest = json.loads(path.read_text())
         found = manifest["format"], manifest["task"]
         if found == (FORMAT, task):
-            {"files": manifest["files"].items(), "size": manifest["config"]["decoy"]["size"]}
+            _check_kinds(manifest)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} must be a manifest, got {error!r}; run: {_remedy(task)}"
@@ -89,6 +90,18 @@ def read_manifest(root: Path, task: str) -> Manifest:
             f"format and task in {path} must be {(FORMAT, task)}, got {found}; run: {_remedy(task)}"
         )
     return manifest
+
+
+def _check_kinds(manifest: Manifest) -> None:
+    needed = {
+        "data": (manifest["data"], str),
+        "classes": (manifest["classes"], list),
+        "files": (manifest["files"], dict),
+        "config.decoy.size": (manifest["config"]["decoy"]["size"], int),
+    }
+    for key, (value, kind) in needed.items():
+        if not isinstance(value, kind):
+            raise TypeError(f"{key} {reprlib.repr(value)}")
 
 
 def read(root: Path, task: str, name: str) -> Drawn:

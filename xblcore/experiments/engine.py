@@ -39,6 +39,9 @@ LOCAL = {
     "distributed.scheduler.allowed-failures": 3,
     # A worker holds no run but the one it computes: else its death counts against the next as well.
     "distributed.scheduler.worker-saturation": 1.0,
+    # No status pages: they go by plain HTTP, past TLS, and tell all on this machine of the runs.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 OPTIONAL_NUMBERS = [name for name, hint in get_type_hints(Spec).items() if hint == int | None]
 
@@ -192,7 +195,8 @@ def local_cluster(workers: int) -> Iterator[LocalCluster]:
     """Processes of one thread each, gone after the block.
 
     They run what they are sent. So they are reached from this machine alone, and by TLS with a key
-    that only this process has: not by others who use the machine.
+    that only this process has: not by others who use the machine. Dask's HTTP ports are left, on
+    this machine as well, but without the pages.
     """
     from xblcore.pipeline.execute import KERNEL_ENVIRONMENT  # slow, and no worker needs it
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from xblcore import methods, project, selection
-from xblcore.experiments.settings import Settings
+from xblcore.experiments.settings import FILE, Settings
 from xblcore.experiments.spec import Spec
 
 WEIGHTS = Path("results") / "experiments" / "sweep" / "weights.csv"
@@ -117,7 +117,15 @@ def layers(settings: Settings, weights: Weights) -> list[Spec]:
     The method :data:`CROSSED` takes all layers, CAMs and scores, the others :data:`SOME_CAMS` of
     the network's own CAM layer; all but those that have one weight and one CAM of their own. Then
     :func:`layers_chosen`.
+
+    Raises:
+        ValueError: :data:`CROSSED` does not take part.
     """
+    if CROSSED not in settings.everywhere:
+        raise ValueError(
+            f"methods of {FILE} must include {CROSSED}, not in sweep_only, for the experiment "
+            f"layers, got {', '.join(settings.everywhere)}"
+        )
     combinations = [
         Spec(settings.task, CROSSED, 0.0, 0, layer=layer, cam=cam, score=score)
         for layer in settings.layers

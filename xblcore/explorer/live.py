@@ -91,7 +91,7 @@ class Live:
             raise FileNotFoundError(f"{path} is missing; run: make reproduce")
         try:
             return float(json.loads(path.read_text(encoding="utf-8"))["weight"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"{path} must be a manifest with a weight, got {error!r}; delete its folder and "
                 "run: make reproduce"

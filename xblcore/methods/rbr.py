@@ -20,7 +20,7 @@ def influence_gradient(step: Step) -> Tensor:
 
     The cross-entropy is summed over the batch, so that an image's value is its own and does not
     depend on the batch's size. A second-order term, differentiated once more in training: a step
-    costs about three times that of RRR, nine times that of plain cross-entropy.
+    costs about three times that of RRR, eight times that of plain cross-entropy.
     """
     parameters = [weight for weight in step.model.parameters() if weight.requires_grad]
     cross_entropy = functional.cross_entropy(step.logits, step.labels, reduction="sum")

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,10 +88,10 @@ def generations(root: Path) -> list[list[str]]:
     """
     import networkx
 
-    with _asked(root) as repo:
-        graph = repo.index.graph.reverse()  # DVC's edges lead from a stage to what it needs
-        graph = graph.subgraph(s for s in graph if s.path_in_repo == PIPELINE)
-        layers = [*networkx.topological_generations(graph)]
+    graph = _asked(root, lambda repo: repo.index.graph)
+    graph = graph.reverse()  # DVC's edges lead from a stage to what it needs
+    graph = graph.subgraph(s for s in graph if s.path_in_repo == PIPELINE)
+    layers = networkx.topological_generations(graph)
     return [sorted(stage.addressing for stage in layer) for layer in layers]
 
 
@@ -103,28 +103,27 @@ def changed(root: Path, names: Sequence[str]) -> list[str]:
     """
     if not names:  # no targets would mean all of them
         return []
-    with _asked(root) as repo:
-        status = repo.status(targets=list(names))
+    status = _asked(root, lambda repo: repo.status(targets=list(names)))
     return [name for name in names if name in status]
 
 
-@contextlib.contextmanager
-def _asked(root: Path) -> Iterator[Any]:
-    """DVC's own view of the project."""
+def _asked(root: Path, question: Callable[[Any], Any]) -> Any:
+    """What DVC's own view of the project answers; the question is a call of DVC's alone."""
     from dvc.exceptions import DvcException  # here, since it takes a second, in which the parent
     from dvc.repo import Repo  # may end
 
     try:
         with Repo(str(root)) as repo:
-            yield repo
+            return question(repo)
     except DvcException as error:
         remedy = next((HALF_WRITTEN[name] for name in HALF_WRITTEN if name in str(error)), None)
         told = f"\nit was not written to its end; run: {remedy}" if remedy else ""
         raise DvcError(f"DVC stopped: {error}{told}") from error
-    except TypeError as error:  # all that DVC says of a list that is none
+    except TypeError as error:  # all that DVC says of a list that is none, and of a date
         raise DvcError(
-            "DVC stopped: `tasks` and `methods` of params.yaml, which dvc.yaml goes through, must "
-            f"be lists, got others ({error})"
+            "DVC stopped: `tasks` and `methods` of params.yaml must be lists, and each value in it "
+            "a number, truth value, list, mapping or text (as a date in quotes is), got others: "
+            f"{error}"
         ) from error
 
 

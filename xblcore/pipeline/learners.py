@@ -97,7 +97,7 @@ def write(source: Path, destination: Path) -> Written:
     wanted, kept = {}, []
     for name, text in texts.items():
         there = destination / name
-        found = _digest(_handed_out(there)) if there.is_file() else None
+        found = _found(there) if there.is_file() else None
         if found is not None and found not in (_digest(text), made.get(name)):
             kept.append(name)
         elif found != _digest(text):
@@ -122,6 +122,14 @@ def _handed_out(path: Path) -> str:
     if path.suffix == ".ipynb":
         return dumps(for_learners(read(path)))
     return path.read_text(encoding="utf-8")
+
+
+def _found(path: Path) -> str:
+    """Digest of a file that is there, as it was handed out."""
+    try:
+        return _digest(_handed_out(path))
+    except UnicodeDecodeError:  # what is written here is UTF-8, so it is someone's own work
+        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _made(folder: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ first stage that ends tells. So only proportions count here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,4 +84,6 @@ def of_results(root: Path) -> Outlook:
                 usual[f"train@{task}-{method}"] = float(count.get(method, 0)) * float(seconds)
     except (OSError, ValueError, KeyError):
         return Outlook({})
-    return Outlook(usual)
+    # A gap in the table is NaN, and of such a time no clock can be told.
+    whole = all(0 <= seconds < math.inf for seconds in usual.values())
+    return Outlook(usual if whole else {})

@@ -29,8 +29,8 @@ class ImageFolder:
         root: the folder.
         sizes: height and width of each image by its name, in the order of the names; a name is the
             path below ``root`` with ``/`` between the folders, as in ``zebra/001.jpg``.
-        unreadable: names of files that look like images by their ending but cannot be read, and
-            why.
+        unreadable: names of files that look like images by their ending but cannot be read, and of
+            folders that are left out for the annotations in them, and why.
     """
 
     root: Path
@@ -42,7 +42,8 @@ class ImageFolder:
         """List the images of a folder; only their headers are read.
 
         Hidden files and folders are left out, and so are links that lead out of the folder and
-        annotations, whoever made them: what was exported there would be taken for images.
+        annotations, whoever made them: what was exported there would be taken for images. The
+        annotations of others are told as unreadable, in case there are images beside them.
 
         Args:
             root: the folder.
@@ -60,6 +61,12 @@ class ImageFolder:
         for path in sorted(_files(root, without), key=lambda path: path.relative_to(root).parts):
             raw = os.fsencode(path.relative_to(root).as_posix())
             name = raw.decode("utf-8", "backslashreplace")
+            if path.is_dir():
+                unreadable[name] = (
+                    f"left out with all in it, for the annotations in its folder {JOURNAL!r}; "
+                    "move that elsewhere if there are images to annotate"
+                )
+                continue
             if name.encode() != raw:
                 unreadable[name] = "its name is not UTF-8, so no page can show it; rename it"
                 continue
@@ -128,16 +135,19 @@ def as_input(
 
 
 def _files(root: Path, without: Path | None) -> list[Path]:
+    """What looks like an image by its ending, and the folders left out for their annotations."""
     found = []
     for folder, below, files in os.walk(root):
         here = Path(folder)
-        below[:] = [
-            name
+        folders = [
+            here / name
             for name in below
             if not name.startswith(".")
             and (without is None or (here / name).resolve() != without.resolve())
-            and not _holds_annotations(here / name)
         ]
+        homes = [path for path in folders if _holds_annotations(path)]
+        below[:] = [path.name for path in folders if path not in homes]
+        found += homes
         found += [
             here / name
             for name in files
@@ -148,7 +158,9 @@ def _files(root: Path, without: Path | None) -> list[Path]:
 
 def _holds_annotations(folder: Path) -> bool:
     """Whether a folder is the home of an annotation store, which a first stroke makes."""
-    return next((folder / JOURNAL).rglob("*.jsonl"), None) is not None
+    # Ours end in .png.jsonl, say; others, as a camera's, may lie in a folder of that name too.
+    journals = (folder / JOURNAL).rglob("*.jsonl")
+    return any(path.stem.lower().endswith(SUFFIXES) for path in journals)
 
 
 def _size(path: Path) -> tuple[int, int]:

@@ -235,6 +235,21 @@ def test_another_weight_or_verdict_is_told_and_is_no_failure(project, capsys):
     assert any(line.startswith("Another weight or verdict alone is no failure") for line in lines)
 
 
+def test_the_numbers_of_another_weight_are_told_and_not_compared(project, capsys):
+    """They are of other networks: the spread over seeds says nothing of how far apart those lie."""
+    path = project / "results" / "paper" / "summary.csv"
+    path.write_text(path.read_text().replace("rrr,3", "rrr,30"))
+    set_value(project, "rrr", "decoy_flip_rate", 0.5)
+    assert command.main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (off,) = [line.split() for line in lines if "rrr" in line and "decoy_flip_rate" in line]
+    assert off[3:] == ["0.1000", "±0.2942", "0.5000", "–"]
+    assert f"{TASK}: rrr: not compared, for the weight 30 was chosen, not 3" in lines
+    own = sum(line.split()[:2] == [TASK, "rrr"] for line in lines) - 1  # but the weight
+    told = f"Profile laptop: {NUMBERS - own} of {NUMBERS - own} numbers agree."
+    assert any(line.startswith(told) for line in lines)
+
+
 def test_methods_on_one_side_only_are_named_and_not_counted(project, capsys):
     change_params(project, methods=["erm", "rrr"])
     change_expected(project, lambda values: block(values)["methods"].pop("erm"))

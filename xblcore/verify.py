@@ -1,7 +1,8 @@
 """A reader's own results beside those expected: what agrees, and what cannot be compared.
 
 Only numbers decide. A weight is chosen among a few candidates and a verdict by whether an interval
-holds 0: either can tip although every number agrees, so a different one is told, not counted.
+holds 0: either can tip although every number agrees, so a different one is told, not counted. With
+another weight a method's numbers are of other networks, which the tolerance knows nothing of.
 """
 
 from __future__ import annotations
@@ -123,11 +124,14 @@ def _rows(task: str, expected: Task, yours: Task) -> Iterator[Row]:
         if method not in yours.methods:
             continue
         mine = yours.methods[method]
-        same: Mark = "=" if mine.weight == theirs.weight else "≠"
-        yield Row(task, method, "weight", f"{theirs.weight:g}", "", f"{mine.weight:g}", same)
+        same = mine.weight == theirs.weight
+        chosen = f"{theirs.weight:g}", "", f"{mine.weight:g}"
+        yield Row(task, method, "weight", *chosen, "=" if same else "≠")
         for name in _both(theirs.numbers, mine.numbers):
             one, other = theirs.numbers.get(name), mine.numbers.get(name)
-            mark = agreement(one, other.mean, ratio=name == "recovery") if one and other else "–"
+            mark: Mark = "–"
+            if one and other and same:
+                mark = agreement(one, other.mean, ratio=name == "recovery")
             tolerance = _text(one.tolerance, "unknown", sign="±") if one else ""
             expects = _text(one.mean) if one else "nothing"
             has = _text(other.mean) if other else "not in your grid"
@@ -150,6 +154,10 @@ def _notes(task: str, expected: Task, yours: Task, rows: list[Row]) -> Iterator[
         yield f"{task}: identical bit for bit"
     elif common:
         yield f"{task}: agrees within tolerance ({bits})"
+    for name in common:
+        one, other = expected.methods[name].weight, yours.methods[name].weight
+        if one != other:
+            yield f"{task}: {name}: not compared, for the weight {other:g} was chosen, not {one:g}"
     for names, reason in (
         ([name for name in expected.methods if name not in yours.methods], "not in your grid"),
         ([name for name in yours.methods if name not in expected.methods], "nothing expected"),
@@ -210,7 +218,7 @@ def text(report: Report, *, profile: str) -> str:
     if any(row.mark == "≠" for row in report.rows):
         parts.append(
             "Another weight or verdict alone is no failure: it is a choice between steps, and can\n"
-            "tip although the numbers agree."
+            "tip although the numbers agree. Numbers of another weight are of other networks."
         )
     off = report.disagreeing
     if off:

@@ -73,15 +73,22 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 @pytest.fixture
-def served(request, tmp_path, monkeypatch) -> Iterator[tuple[psutil.Process, int, Path]]:
+def without_tokens(monkeypatch) -> None:
+    """No reader's environment has a say in what guards a server here."""
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def served(
+    request, tmp_path, monkeypatch, without_tokens
+) -> Iterator[tuple[psutil.Process, int, Path]]:
     """The server of a target, the port it was given, and its log."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for place in ("CONFIG", "RUNTIME", "DATA"):
         folder = tmp_path / place.lower()
         folder.mkdir()
         monkeypatch.setenv(f"JUPYTER_{place}_DIR", str(folder))
-    for name in ENVIRONMENT:
-        monkeypatch.delenv(name, raising=False)
     for name in ("jupyter_server_config", "jupyter_lab_config", "voila"):
         (tmp_path / "config" / f"{name}.json").write_text(json.dumps(OPEN))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -127,16 +134,14 @@ def test_a_server_is_reached_from_this_machine_alone_and_with_a_token(served, re
 
 
 @pytest.mark.parametrize("content", ["", "\n", "of their own"])
+@pytest.mark.usefixtures("without_tokens")
 def test_a_file_for_the_token_counts_where_it_has_one(content, tmp_path, monkeypatch):
-    for name in ENVIRONMENT:
-        monkeypatch.delenv(name, raising=False)
     (tmp_path / "token").write_text(content)
     monkeypatch.setenv("JUPYTER_TOKEN_FILE", str(tmp_path / "token"))
     token = AlwaysToken().token
     assert token == content if content.strip() else len(token) >= 32
 
 
-def test_beside_a_password_there_is_a_token(monkeypatch):
-    for name in ENVIRONMENT:
-        monkeypatch.delenv(name, raising=False)
+@pytest.mark.usefixtures("without_tokens")
+def test_beside_a_password_there_is_a_token():
     assert len(AlwaysToken(hashed_password="sha1:a:b").token) >= 32

@@ -154,10 +154,10 @@ def _notes(task: str, expected: Task, yours: Task, rows: list[Row]) -> Iterator[
         yield f"{task}: identical bit for bit"
     elif common:
         yield f"{task}: agrees within tolerance ({bits})"
-    for name in common:
-        one, other = expected.methods[name].weight, yours.methods[name].weight
-        if one != other:
-            yield f"{task}: {name}: not compared, for the weight {other:g} was chosen, not {one:g}"
+    for row in rows:
+        if row.mark == "≠":
+            told = f"the weight {row.yours} was chosen, not {row.expected}"
+            yield f"{task}: {row.method}: not compared, for {told}"
     for names, reason in (
         ([name for name in expected.methods if name not in yours.methods], "not in your grid"),
         ([name for name in yours.methods if name not in expected.methods], "nothing expected"),

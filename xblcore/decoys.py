@@ -1,110 +1,239 @@
-"""Decoys: patches of colour in a corner of an image, which tell the class or only seem to.
+"""Decoys: patches whose colour predicts the label in training and is random at test time.
 
-A decoy has a corner and a value; :func:`add_corner_patch` puts it on. Everything here is a pure
-function of arrays; what is random takes an explicit generator. NumPy only.
+Source: Ross, Hughes and Doshi-Velez 2017, "Right for the Right Reasons" (Decoy MNIST).
 """
 
 from __future__ import annotations
 
 import colorsys
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, minimum_filter
 
-Pixels = npt.NDArray[np.uint8]
-Integers = npt.NDArray[np.integer]
-Mask = npt.NDArray[np.bool_]
+from xblcore.examples import Examples
 
-CORNERS = ("top left", "top right", "bottom left", "bottom right")
+Pixels = NDArray[np.uint8]
+Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Place = Literal["corner", "top_left", "object"]
+Pattern = Literal["plain", "striped", "chequered"]
 
 
-def corner_mask(corners: Integers, shape: tuple[int, int], size: int) -> Mask:
-    """Pixels of a square patch in a corner.
+@dataclass(frozen=True, kw_only=True)
+class Decoy:
+    """What a decoy looks like, where it lies and how well it predicts the label.
+
+    Attributes:
+        size: side of the square patch in pixels.
+        place: ``corner``: a random corner of each image; ``top_left``: always that corner;
+            ``object``: at a given distance from the object, see ``gap``.
+        gap: with ``place="object"``, pixels between patch and object; 0 touches it, and -3 reaches
+            three pixels into it. Where no position fits, the nearest possible one is used.
+        pattern: ``plain``, or every other row (``striped``) or pixel (``chequered``) black.
+        predictive: share of the training and validation images whose patch has the value of their
+            class; the others have that of another class.
+        count: 1, or 2 for a second, chequered patch in the opposite corner. It predicts the label
+            in a code of its own: the values of the classes in reverse order.
+    """
+
+    size: int = 4
+    place: Place = "corner"
+    gap: int = 0
+    pattern: Pattern = "plain"
+    predictive: float = 1.0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1 pixel, got {self.size}")
+        for name, choices in (
+            ("place", ("corner", "top_left", "object")),
+            ("pattern", ("plain", "striped", "chequered")),
+            ("count", (1, 2)),
+        ):
+            if getattr(self, name) not in choices:
+                names = ", ".join(map(str, choices))
+                raise ValueError(f"{name} must be one of {names}, got {getattr(self, name)!r}")
+        if not 0 <= self.predictive <= 1:
+            raise ValueError(f"predictive must be in [0, 1], got {self.predictive}")
+
+
+@dataclass(frozen=True, eq=False)
+class Decoyed:
+    """Images with their decoys.
+
+    Attributes:
+        examples: with the decoy; covered pixels are no longer part of the object.
+        swapped: the same, but the (first) decoy has the value of another class.
+        second_swapped: the same for the second decoy; None if there is only one.
+        first_mask: bool ``(N, H, W)``, pixels of the first decoy.
+        codes: int64 ``(N,)``, the class whose value the first decoy has.
+    """
+
+    examples: Examples
+    swapped: Examples
+    second_swapped: Examples | None
+    first_mask: torch.Tensor
+    codes: torch.Tensor
+
+
+def add_decoys(
+    clean: Examples, decoy: Decoy, palette: Pixels, *, predictive: bool, seed: Sequence[int]
+) -> Decoyed:
+    """Put decoys on clean images.
 
     Args:
-        corners: ``(N,)`` indices into :data:`CORNERS`.
-        shape: height and width of the images.
-        size: side of the patch in pixels, from 1 to the shorter side of the image.
-
-    Returns:
-        bool ``(N, H, W)``.
+        clean: with uint8 images ``(N, C, H, W)``.
+        decoy: its settings.
+        palette: uint8 ``(K, C)``, the value of each class.
+        predictive: whether the decoy predicts the label (training and validation images) or has
+            the value of a random class (test images).
+        seed: of everything random, as numpy.random.default_rng takes it.
 
     Raises:
-        ValueError: a corner or a size outside its range.
+        ValueError: images that are not uint8, or decoys that do not fit the images.
 
-    >>> corner_mask(np.array([1]), (2, 3), 1).astype(int)
+    >>> blank = torch.zeros(2, 6, 6, dtype=torch.bool)
+    >>> clean = Examples(torch.zeros(2, 1, 6, 6, dtype=torch.uint8), torch.tensor([0, 1]), blank,
+    ...     blank)
+    >>> done = add_decoys(clean, Decoy(size=2), grey_palette(2), predictive=True, seed=[0])
+    >>> done.examples.images.amax((1, 2, 3)), done.examples.decoy_mask.sum((1, 2))
+    (tensor([255, 230], dtype=torch.uint8), tensor([4, 4]))
+    """
+    if clean.images.dtype != torch.uint8:
+        raise ValueError(f"images must be uint8, got {clean.images.dtype}")
+    side = min(clean.images.shape[2:])
+    if decoy.count * decoy.size > side:
+        raise ValueError(
+            f"size must fit images of {side} pixels, got {decoy.count} decoy(s) of {decoy.size}"
+        )
+    generator = np.random.default_rng(seed)
+    labels, classes = clean.labels.numpy(), len(palette)
+    codes = labels.copy() if predictive else generator.integers(classes, size=len(labels))
+    first = _positions(clean, decoy, generator)
+    patches = [(first, palette, decoy.pattern)]
+    if decoy.count == 2:
+        opposite = np.array(clean.images.shape[2:]) - decoy.size - first
+        patches.append((opposite, palette[::-1], "chequered"))
+    values, swapped, own_codes = [], [], []
+    for _, colours, _ in patches:
+        own = codes
+        if values and not predictive:  # the second decoy is random by itself
+            own = generator.integers(classes, size=len(labels))
+        other = other_class(own, classes, generator)
+        if predictive and decoy.predictive < 1:
+            keep = generator.random(len(own)) < decoy.predictive
+            own, other = np.where(keep, own, other), np.where(keep, other, own)
+        values.append(colours[own])
+        swapped.append(colours[other])
+        own_codes.append(own)
+
+    def render(which: int | None) -> Examples:
+        """Return the images, with the decoy number ``which`` swapped."""
+        images, everything = clean.images.numpy(), np.zeros(clean.object_mask.shape, bool)
+        for n, (positions, _, pattern) in enumerate(patches):
+            colours = swapped[n] if n == which else values[n]
+            images, mask = put_patch(images, colours, positions, decoy.size, pattern=pattern)
+            everything |= mask
+        covered = torch.from_numpy(everything)
+        return replace(
+            clean,
+            images=torch.from_numpy(images),
+            object_mask=clean.object_mask & ~covered,
+            decoy_mask=covered,
+        )
+
+    return Decoyed(
+        render(None),
+        render(0),
+        render(1) if decoy.count == 2 else None,
+        torch.from_numpy(patch_mask(first, (clean.images.shape[2], clean.images.shape[3]),
+                                    decoy.size)),
+        torch.from_numpy(own_codes[0]),
+    )  # fmt: skip
+
+
+def patch_mask(positions: Integers, shape: tuple[int, int], size: int) -> Mask:
+    """Pixels of square patches, bool ``(N, H, W)``.
+
+    Args:
+        positions: ``(N, 2)``, row and column of each patch's first pixel.
+        shape: ``(H, W)``.
+        size: side of the patches in pixels.
+
+    >>> patch_mask(np.array([[0, 2]]), (2, 3), 1).astype(int)
     array([[[0, 0, 1],
             [0, 0, 0]]])
     """
-    height, width = shape
-    if not 1 <= size <= min(shape):
-        raise ValueError(f"size must be in [1, {min(shape)}] for images of {shape}, got {size}")
-    index = _checked_index("corners", np.asarray(corners), len(CORNERS))
-    row, column = np.arange(height), np.arange(width)
-    rows = np.stack([row < size, row >= height - size])[index // 2]  # (N, H)
-    columns = np.stack([column < size, column >= width - size])[index % 2]  # (N, W)
+    row, column = np.arange(shape[0]), np.arange(shape[1])
+    rows = (row >= positions[:, :1]) & (row < positions[:, :1] + size)  # (N, H)
+    columns = (column >= positions[:, 1:]) & (column < positions[:, 1:] + size)  # (N, W)
     mask: Mask = rows[:, :, None] & columns[:, None, :]  # (N, H, W)
     return mask
 
 
-def add_corner_patch(
-    images: Pixels, values: Pixels, corners: Integers, size: int
+def put_patch(
+    images: Pixels, values: Pixels, positions: Integers, size: int, *, pattern: Pattern = "plain"
 ) -> tuple[Pixels, Mask]:
-    """Images with a patch of one colour in a corner, and where it is.
-
-    Source: Ross et al. 2017, "Right for the Right Reasons" (Decoy MNIST).
+    """Put a patch of one colour on each image.
 
     Args:
-        images: uint8 ``(N, H, W)`` or ``(N, H, W, C)``; not changed.
-        values: uint8 ``(N, C)``, colour of each patch (``C = 1`` for grey).
-        corners: ``(N,)`` indices into :data:`CORNERS`.
-        size: side of the patch in pixels.
+        images: uint8 ``(N, C, H, W)``; not changed.
+        values: uint8 ``(N, C)``, the colours.
+        positions: ``(N, 2)``, row and column of each patch's first pixel.
+        size: side of the patches in pixels.
+        pattern: as in :class:`Decoy`.
 
     Returns:
-        The images with the patch, of the same shape, and its mask, bool ``(N, H, W)``.
+        The images with the patch, and its pixels, bool ``(N, H, W)``.
 
-    Raises:
-        ValueError: arrays that are not uint8 or do not fit each other; a corner or a size outside
-            its range.
-
-    >>> images, mask = add_corner_patch(
-    ...     np.zeros((1, 2, 2), np.uint8), np.array([[7]], np.uint8), np.array([3]), 1)
+    >>> images, mask = put_patch(np.zeros((1, 1, 2, 2), np.uint8), np.array([[7]], np.uint8),
+    ...     np.array([[1, 1]]), 1)
     >>> images.tolist(), int(mask.sum())
-    ([[[0, 0], [0, 7]]], 1)
+    ([[[[0, 0], [0, 7]]]], 1)
     """
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
-        raise ValueError(
-            "images must be uint8 (N, H, W) or (N, H, W, C), "
-            f"got {images.dtype} of shape {images.shape}"
-        )
-    expected = (len(images), images.shape[3] if images.ndim == 4 else 1)
-    if values.dtype != np.uint8 or values.shape != expected:
-        raise ValueError(
-            f"values must be uint8 of shape {expected} for these images, "
-            f"got {values.dtype} of shape {values.shape}"
-        )
-    if np.shape(corners) != (len(images),):
-        raise ValueError(f"corners must have shape ({len(images)},), got {np.shape(corners)}")
-    mask = corner_mask(corners, (images.shape[1], images.shape[2]), size)
-    patched = images.copy()
-    # Every patch has size * size pixels, and boolean indexing visits them image by image.
-    colours = values.repeat(size * size, axis=0)  # (N * size * size, C)
-    patched[mask] = colours if images.ndim == 4 else colours[:, 0]
+    mask = patch_mask(positions, (images.shape[2], images.shape[3]), size)
+    patched = np.where(mask[:, None], values[:, :, None, None], images)  # (N, C, H, W)
+    if pattern != "plain":
+        row, column = np.indices(mask.shape[1:])
+        odd = (row if pattern == "striped" else row + column) % 2 == 1
+        patched[np.broadcast_to((mask & odd)[:, None], patched.shape)] = 0
     return patched, mask
 
 
+def _positions(clean: Examples, decoy: Decoy, generator: np.random.Generator) -> Integers:
+    """Row and column of each patch's first pixel, ``(N, 2)``."""
+    count, last = len(clean), np.array(clean.images.shape[2:]) - decoy.size
+    if decoy.place == "corner":
+        corners = generator.integers(4, size=count)
+        return np.stack([corners // 2, corners % 2], 1) * last
+    if decoy.place == "top_left":
+        return np.zeros((count, 2), np.int64)
+    if not clean.object_mask.flatten(1).any(1).all():
+        raise ValueError(
+            "place='object' must be used with object masks, got images without; use another place"
+        )
+    found = np.empty((count, 2), np.int64)
+    target = decoy.gap + 1 if decoy.gap >= 0 else decoy.gap
+    for mask, position in zip(clean.object_mask.numpy(), found, strict=True):
+        signed = distance_transform_edt(~mask) - distance_transform_edt(mask)  # < 0 inside
+        # The origin shifts the window so that the value at (r, c) is that of a patch from (r, c).
+        nearest = minimum_filter(signed, decoy.size, origin=-(decoy.size // 2), mode="nearest")
+        error = np.abs(nearest[: last[0] + 1, : last[1] + 1] - target)
+        rows, columns = np.nonzero(error <= error.min() + 1e-9)
+        chosen = generator.integers(len(rows))
+        position[:] = rows[chosen], columns[chosen]
+    return found
+
+
 def grey_palette(classes: int) -> Pixels:
-    """Grey value ``255 - 25 * label`` of each class, as in Decoy MNIST.
-
-    Args:
-        classes: number of classes, 2 to 11; beyond that the formula leaves the grey values.
-
-    Returns:
-        uint8 ``(classes, 1)``.
-
-    Raises:
-        ValueError: number of classes outside that range.
+    """Grey value ``255 - 25 * label`` of each class, as in Decoy MNIST; uint8 ``(classes, 1)``.
 
     >>> grey_palette(10)[:, 0].tolist()
     [255, 230, 205, 180, 155, 130, 105, 80, 55, 30]
@@ -115,16 +244,7 @@ def grey_palette(classes: int) -> Pixels:
 
 
 def colour_palette(classes: int) -> Pixels:
-    """A saturated colour for each class, the hues evenly spaced from red on.
-
-    Args:
-        classes: number of classes, 2 to 64.
-
-    Returns:
-        uint8 ``(classes, 3)``, RGB.
-
-    Raises:
-        ValueError: number of classes outside that range.
+    """A saturated colour for each class, with evenly spaced hues; uint8 ``(classes, 3)``, RGB.
 
     >>> colour_palette(3).tolist()
     [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
@@ -135,74 +255,26 @@ def colour_palette(classes: int) -> Pixels:
     return np.array([[round(255 * part) for part in colour] for colour in colours], np.uint8)
 
 
-def class_values(labels: Integers, palette: Pixels) -> Pixels:
-    """Decoy value of each label: ``palette[label]``, and an error where there is none.
-
-    Args:
-        labels: ``(N,)`` integers in ``[0, classes)``.
-        palette: uint8 ``(classes, C)``.
-
-    Returns:
-        uint8 ``(N, C)``.
-
-    Raises:
-        ValueError: a label outside the classes, labels that are not integers.
-
-    >>> class_values(np.array([1, 0]), grey_palette(10)).tolist()
-    [[230], [255]]
-    """
-    return palette[_checked_index("labels", np.asarray(labels), len(palette))]
-
-
-def random_corners(count: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-    """``(count,)`` indices into :data:`CORNERS`, uniform."""
-    return generator.integers(len(CORNERS), size=count)
-
-
-def other_class(
-    codes: Integers, classes: int, generator: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    """Another class for each, uniform over the ``classes - 1`` that it is not.
-
-    Args:
-        codes: ``(N,)`` integers in ``[0, classes)``.
-        classes: number of classes, at least 2.
-        generator: source of randomness.
-
-    Returns:
-        int64 ``(N,)``, nowhere equal to ``codes``.
-
-    Raises:
-        ValueError: a code outside the classes.
+def other_class(codes: Integers, classes: int, generator: np.random.Generator) -> Integers:
+    """For each code ``(N,)`` a different one, uniform over the other ``classes - 1``.
 
     >>> other_class(np.array([0, 1]), 2, np.random.default_rng(0)).tolist()
     [1, 0]
     """
-    index = _checked_index("codes", np.asarray(codes), classes)
-    return (index + generator.integers(1, classes, size=len(index))) % classes
+    return (codes + generator.integers(1, classes, size=len(codes))) % classes
 
 
-def mutual_information(values: npt.NDArray[np.generic], labels: Integers) -> float:
-    r"""How much a decoy tells about the label, in bits: 0 nothing, ``log2(classes)`` everything.
+def mutual_information(values: Integers, labels: Integers) -> float:
+    r"""How much a decoy tells about the label, in bits: from 0 to ``log2(classes)``.
 
-    The plug-in estimate ``sum_{v,c} p(v,c) log2(p(v,c) / (p(v) p(c)))`` from the observed
-    frequencies ``p``. It never exceeds the entropy of the labels, at most ``log2(classes)``, and
-    is biased upwards: see :func:`chance_information`.
+    The plug-in estimate ``sum_{v,c} p(v,c) log2(p(v,c) / (p(v) p(c)))`` from observed frequencies.
 
     Args:
-        values: ``(N,)`` or ``(N, C)``; rows that are equal are one value of the decoy.
-        labels: ``(N,)`` integers.
-
-    Returns:
-        Bits, at least 0.
-
-    Raises:
-        ValueError: no images, or lengths that differ.
+        values: ``(N,)``.
+        labels: ``(N,)``.
 
     >>> mutual_information(np.array([9, 9, 5, 5]), np.array([0, 0, 1, 1]))
     1.0
-    >>> mutual_information(np.array([9, 5, 9, 5]), np.array([0, 0, 1, 1]))
-    0.0
     """
     counts = _joint_counts(values, labels)
     joint = counts / counts.sum()
@@ -211,12 +283,11 @@ def mutual_information(values: npt.NDArray[np.generic], labels: Integers) -> flo
     return max(0.0, float((joint[seen] * np.log2(joint[seen] / independent[seen])).sum()))
 
 
-def chance_information(values: npt.NDArray[np.generic], labels: Integers) -> float:
-    """What :func:`mutual_information` shows on average, in bits, of independent arrays.
+def chance_information(values: Integers, labels: Integers) -> float:
+    """Mean of :func:`mutual_information` for independent arrays, in bits.
 
-    ``(V - 1) (K - 1) / (2 N ln 2)`` for ``V`` values of the decoy and ``K`` classes seen in ``N``
-    images, to first order in ``1 / N``. Source: Miller 1955, "Note on the bias of information
-    estimates". Arguments and errors as :func:`mutual_information`.
+    ``(V - 1) (K - 1) / (2 N ln 2)`` for ``V`` values and ``K`` classes in ``N`` images, to first
+    order in ``1 / N``. Source: Miller 1955, "Note on the bias of information estimates".
 
     >>> round(chance_information(np.array([9, 5, 9, 5]), np.array([0, 0, 1, 1])), 3)
     0.18
@@ -226,25 +297,14 @@ def chance_information(values: npt.NDArray[np.generic], labels: Integers) -> flo
     return freedom / (2 * int(counts.sum()) * math.log(2))
 
 
-def _joint_counts(values: npt.NDArray[np.generic], labels: Integers) -> npt.NDArray[np.int64]:
-    values, labels = np.asarray(values), np.asarray(labels)
-    if len(values) == 0 or labels.shape != (len(values),):
+def _joint_counts(values: Integers, labels: Integers) -> Integers:
+    if len(values) == 0 or np.shape(labels) != (len(values),):
         raise ValueError(
-            "values and labels must be of one length, at least 1, "
-            f"got shapes {values.shape} and {labels.shape}"
+            "values and labels must have the same length, at least 1, "
+            f"got shapes {np.shape(values)} and {np.shape(labels)}"
         )
-    seen, value = np.unique(values.reshape(len(values), -1), axis=0, return_inverse=True)
+    seen, value = np.unique(values, return_inverse=True)
     classes, label = np.unique(labels, return_inverse=True)
     counts = np.zeros((len(seen), len(classes)), np.int64)
-    np.add.at(counts, (value.ravel(), label), 1)
+    np.add.at(counts, (value, label), 1)
     return counts
-
-
-def _checked_index(name: str, index: Integers, size: int) -> Integers:
-    if index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
-        raise ValueError(f"{name} must be (N,) integers, got {index.dtype} of shape {index.shape}")
-    outside = (index < 0) | (index >= size)
-    if outside.any():
-        first = int(np.flatnonzero(outside)[0])
-        raise ValueError(f"{name} must be in [0, {size}), got {index[first]} at position {first}")
-    return index

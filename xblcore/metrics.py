@@ -1,13 +1,11 @@
-"""Interpretability and behaviour metrics: pure functions, one value per image, NaN where undefined.
+"""Explanation and behaviour metrics: pure functions, one value per image, NaN where undefined.
 
-In every formula ``M`` is a non-negative CAM ``(N, h, w)``, ``P = M / sum M`` and ``B = M / max M``
-(each image by its own sum and maximum), ``A = (B > threshold)`` the activated cells with
-``threshold`` in [0, 1), ``R`` a bool object mask, ``E`` a bool decoy mask and ``D`` a distance map,
-all ``(N, h, w)``. What is undefined is NaN, never a hit: everything for a dead CAM (no positive
-value), and everything with an empty mask or a NaN distance map. :data:`METRICS` lists them.
+In the formulas ``M`` is a non-negative CAM ``(N, h, w)``, ``P = M / sum M`` and ``B = M / max M``
+(per image), ``A = (B > threshold)`` the activated cells with ``threshold`` in [0, 1), ``R`` a
+bool object mask, ``E`` a bool decoy mask and ``D`` a distance map, all ``(N, h, w)``.
 
-All raise ``ValueError`` for shapes that do not fit, a mask that is not boolean, and values that are
-not finite or out of range, naming the first sample where they are.
+A metric is NaN, never a hit, for an all-zero map, an empty mask or a NaN distance map.
+:data:`METRICS` lists all metrics with their direction.
 """
 
 from __future__ import annotations
@@ -75,8 +73,9 @@ def energy_pointing_game(cam: Tensor, object_mask: Tensor) -> Tensor:
 def pointing_game(cam: Tensor, object_mask: Tensor, *, tolerance: float = 0.0) -> Tensor:
     """Whether the CAM's maximum is on the object, ``argmax M in R`` (Zhang et al. 2016).
 
-    Where cells tie for the maximum, the share of them that is: the expected value for one drawn at
-    random. ``tolerance``: a maximum this far from the object, in cells (Euclidean), is a hit too.
+    If several cells share the maximum, the value is the share of them on the object, the expected
+    value of drawing one at random. A maximum up to ``tolerance`` cells (Euclidean) from the object
+    is a hit.
 
     >>> pointing_game(torch.tensor([[[1.0, 4, 4]]]), torch.tensor([[[True, True, False]]]))
     tensor([0.5000])
@@ -91,8 +90,8 @@ def pointing_game(cam: Tensor, object_mask: Tensor, *, tolerance: float = 0.0) -
 def relevance_rank_accuracy(cam: Tensor, object_mask: Tensor) -> Tensor:
     """Share of the K strongest cells on the object, ``|top_K R| / K, K = |R|`` (Arras et al. 2022).
 
-    Cells that tie for the last of the K places each count by the share of them that gets in: the
-    expected value for a random order (a rectified CAM has many zeros).
+    Cells that tie for the last of the K places count in proportion, the expected value for a random
+    order (a rectified CAM has many zeros).
 
     >>> relevance_rank_accuracy(torch.tensor([[[4.0, 3]]]), torch.tensor([[[False, True]]]))
     tensor([0.])
@@ -124,7 +123,8 @@ def attribution_distance(cam: Tensor, distance: Tensor) -> Tensor:
 def distance_focus(cam: Tensor, distance: Tensor) -> Tensor:
     """How close to the object attribution stays, ``1 - sum P D / max D`` (after Hagos et al. 2023).
 
-    0: all as far from it as the image allows. NaN also where the object fills it (``max D = 0``).
+    0: as far from the object as the image allows. NaN also if the object fills the image
+    (``max D = 0``).
 
     >>> distance_focus(torch.tensor([[[3.0, 1]]]), torch.tensor([[[0.0, 0.5]]]))
     tensor([0.7500])
@@ -134,17 +134,17 @@ def distance_focus(cam: Tensor, distance: Tensor) -> Tensor:
     return torch.where(farthest > 0, (1 - mean / farthest).clamp(min=0), math.nan)
 
 
-def dead_cam(cam: Tensor) -> Tensor:
-    """1 where the CAM has no positive value, else 0; never NaN.
+def all_zero(cam: Tensor) -> Tensor:
+    """1 for a CAM without any positive value, else 0; never NaN.
 
-    >>> dead_cam(torch.tensor([[[0.0, 0.0]], [[0.0, 0.1]]]))
+    >>> all_zero(torch.tensor([[[0.0, 0.0]], [[0.0, 0.1]]]))
     tensor([1., 0.])
     """
     return (~_relative(cam)[1]).float()
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """1 where the largest of the logits ``(N, C)`` is the label's, else 0; of equal ones the first.
+    """1 if the first of the largest logits ``(N, C)`` is that of the label, else 0.
 
     >>> accuracy(torch.tensor([[1.0, 3], [1, 3]]), torch.tensor([1, 0]))
     tensor([1., 0.])
@@ -157,7 +157,7 @@ def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def decoy_flip_rate(logits: Tensor, swapped_logits: Tensor) -> Tensor:
-    """1 where the prediction changes when only the decoy does, else 0: causal reliance on it.
+    """1 if the prediction changes when only the decoy changes, else 0: causal reliance on it.
 
     >>> decoy_flip_rate(torch.tensor([[1.0, 3], [1, 3]]), torch.tensor([[2.0, 1], [0, 1]]))
     tensor([1., 0.])
@@ -170,7 +170,7 @@ def decoy_flip_rate(logits: Tensor, swapped_logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Metric:
-    """What a table and claim C3 need to know of a metric; bounds are [0, 1] for all."""
+    """A metric with its direction; all values are in [0, 1]."""
 
     function: Callable[..., Tensor]  # returns (N,)
     needs: tuple[str, ...]  # its positional arguments by name
@@ -194,7 +194,7 @@ _METRICS = (
     Metric(relevance_rank_accuracy, _OBJECT, True, "overlap"),
     Metric(attribution_distance, _DISTANCE, False, "distance"),
     Metric(distance_focus, _DISTANCE, True, "distance"),
-    Metric(dead_cam, ("cam",), False, "health"),
+    Metric(all_zero, ("cam",), False, "health"),
     Metric(accuracy, ("logits", "labels"), True, "behaviour"),
     Metric(decoy_flip_rate, ("logits", "swapped_logits"), False, "behaviour"),
 )
@@ -202,7 +202,7 @@ METRICS: dict[str, Metric] = {metric.function.__name__: metric for metric in _ME
 
 
 def _checked(cam: Tensor, mask: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor]:
-    """``B`` and the mask, each (N, h w), and where the two allow a value, (N,)."""
+    """Return ``B`` and the mask, each (N, h w), and where a value is defined, (N,)."""
     relative, alive = _relative(cam)
     _check(mask, name, "boolean", cam.shape)
     return relative, mask.flatten(1), mask.flatten(1).any(1) & alive
@@ -216,7 +216,7 @@ def _active(cam: Tensor, mask: Tensor, name: str, threshold: float) -> tuple[Ten
 
 
 def _relative(cam: Tensor) -> tuple[Tensor, Tensor]:
-    """``B`` (N, h w), exactly 1 at the peak, and where the CAM is alive, (N,)."""
+    """Return ``B`` (N, h w), exactly 1 at the peak, and where the CAM is not all zero, (N,)."""
     if cam.ndim != 3 or 0 in cam.shape[1:] or not cam.is_floating_point():
         raise ValueError(f"cam must be floating (N, h, w), got {cam.dtype} {tuple(cam.shape)}")
     least, most = cam.aminmax() if len(cam) else (0, 0)
@@ -228,7 +228,7 @@ def _relative(cam: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _ascending(values: Tensor) -> Tensor:
-    """Each row sorted. On a CPU by NumPy: PyTorch also makes the indices, in 14 times the time."""
+    """Sort each row; NumPy is faster on the CPU because PyTorch also returns the indices."""
     if values.device.type == "cpu":
         return torch.from_numpy(np.sort(values.detach().numpy(), axis=1))
     return values.sort(1).values

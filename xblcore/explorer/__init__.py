@@ -1,1 +1,0 @@
-"""Explore the results: images, masks, CAMs of two methods, metrics, and every run as a dot."""

@@ -1,0 +1,449 @@
+"""Explanation losses: pure functions of attributions and annotations.
+
+In the formulas ``M+`` is a non-negative CAM ``(N, h, w)`` (:func:`xblcore.cam.non_negative`), ``P``
+the same scaled to sum 1, ``B+`` scaled to maximum 1, ``D`` a distance map, ``E`` the region marked
+as wrong and ``R`` the object, all on the CAM grid. An all-zero map has ``P = B+ = 0``.
+
+A loss is computed per sample and averaged over the *annotated* samples, so that its weight means
+the same for every batch size and annotated fraction. A batch without annotations gives 0.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Reduction = Literal["mean", "sum", "none"]
+Form = Literal["mass", "share"]
+
+
+def xbl_d(
+    cam: Tensor, distance: Tensor, *, form: Form = "mass", reduction: Reduction = "mean"
+) -> Tensor:
+    """Distance-aware explanation loss: attribution weighted by its distance to the object.
+
+    ``mass``: ``sum_uv M+ * D``, at least 0. It also falls if the attribution off the object shrinks
+    as a whole, and its gradient does not vanish where most of the attribution is far away.
+    ``share``: ``sum_uv P * D``, in [0, 1], the mean distance of the attribution.
+    Source: Hagos et al. 2023 (arXiv 2309.05548) for the penalty by distance; mass and share are
+    differentiable forms of it.
+
+    Args:
+        cam: ``(N, h, w)``, non-negative and finite.
+        distance: ``(N, h, w)`` from :func:`xblcore.distance.distance_map`, in grid diagonals; NaN
+            for images without annotation.
+        form: ``mass`` or ``share``.
+        reduction: ``mean`` over the annotated samples, their ``sum``, or ``none`` for ``(N,)``
+            with 0 for samples without annotation.
+
+    >>> cam, distance = torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[0.0, 0.5]]])
+    >>> xbl_d(cam, distance), xbl_d(cam, distance, form="share")
+    (tensor(0.5000), tensor(0.1250))
+    """
+    _check_cam(cam, distance, "distance")
+    annotated = _has_distance(distance)
+    distance = torch.where(annotated[:, None, None], distance, 0.0)
+    return _weighted(cam, distance, annotated, form, reduction)
+
+
+def combined_distance(distance: Tensor, decoy_mask: Tensor, *, wrong: float) -> Tensor:
+    """``D+ = max(D, wrong * E)``: distance to the object, and at least ``wrong`` in wrong cells.
+
+    A cell on the object that also sees the wrong region through its receptive field is penalised:
+    where the two annotations disagree, "wrong" takes precedence over "object".
+
+    Args:
+        distance: ``(N, h, w)`` as in :func:`xbl_d`.
+        decoy_mask: bool ``(N, h, w)``, cells that see the region marked as wrong.
+        wrong: least penalty of those cells, in grid diagonals.
+
+    >>> combined_distance(torch.tensor([[[0.0, 0.0, 0.5]]]), torch.tensor([[[False, True, True]]]),
+    ...     wrong=0.3)
+    tensor([[[0.0000, 0.3000, 0.5000]]])
+    """
+    if wrong < 0:
+        raise ValueError(f"wrong must be at least 0 grid diagonals, got {wrong}")
+    return torch.maximum(distance, wrong * decoy_mask)
+
+
+def xbl_d_gated(
+    cam: Tensor,
+    distance: Tensor,
+    decoy_mask: Tensor,
+    *,
+    form: Form = "mass",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """:func:`xbl_d` with the distance counted inside the decoy only: ``sum_uv M+ * D * E``.
+
+    A literal reading of the paper: the distance of what overlaps the region marked as wrong. In the
+    ``share`` form ``P`` is still the share of the whole CAM. Both annotations are needed.
+    Source: Hagos et al. 2023 (arXiv 2309.05548), in a differentiable form.
+
+    Args:
+        cam: ``(N, h, w)``, non-negative and finite.
+        distance: ``(N, h, w)`` as in :func:`xbl_d`.
+        decoy_mask: bool ``(N, h, w)``, the region marked as wrong, ``E``.
+        form: as in :func:`xbl_d`.
+        reduction: as in :func:`xbl_d`.
+
+    >>> cam, distance = torch.tensor([[[2.0, 1.0, 1.0]]]), torch.tensor([[[0.0, 0.25, 0.5]]])
+    >>> xbl_d_gated(cam, distance, torch.tensor([[[False, False, True]]]), form="share")
+    tensor(0.1250)
+    """
+    _check_cam(cam, distance, "distance")
+    _check_annotation(decoy_mask, "decoy_mask", cam.shape)
+    annotated = _non_empty(decoy_mask) & _has_distance(distance)
+    distance = torch.where(annotated[:, None, None], distance * decoy_mask, 0.0)
+    return _weighted(cam, distance, annotated, form, reduction)
+
+
+def overlap(cam: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    """Attribution on the region marked as wrong, as mass: ``sum_uv M+ * E``, at least 0.
+
+    :func:`xbl_d` as mass with ``E`` in the place of the distance; a control of this
+    compendium.
+
+    Args:
+        cam: ``(N, h, w)``, at least 0 and finite.
+        decoy_mask: bool ``(N, h, w)``, the region marked as wrong, ``E``.
+        reduction: as in :func:`xbl_d`.
+
+    >>> overlap(torch.tensor([[[4.0, 2.0]]]), torch.tensor([[[False, True]]]))
+    tensor(2.)
+    """
+    _check_cam(cam, decoy_mask, "decoy_mask")
+    return _reduce((cam * decoy_mask).sum((1, 2)), _non_empty(decoy_mask), reduction)
+
+
+def rrr_g(cam: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    """Overlap of the CAM with the region marked as wrong: ``sum_uv (B+ * E)^2``.
+
+    Source: Schramowski et al. 2020, RRR carried to Grad-CAM ("RRR-G" in Friedrich et al. 2023).
+
+    Args:
+        cam: ``(N, h, w)``, at least 0 and finite.
+        decoy_mask: bool ``(N, h, w)``, the region marked as wrong, ``E``.
+        reduction: as in :func:`xbl_d`.
+
+    >>> rrr_g(torch.tensor([[[4.0, 2.0]]]), torch.tensor([[[False, True]]]))
+    tensor(0.2500)
+    """
+    _check_cam(cam, decoy_mask, "decoy_mask")
+    per_sample = (_scaled(cam) * decoy_mask).square().sum((1, 2))
+    return _reduce(per_sample, _non_empty(decoy_mask), reduction)
+
+
+def energy(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    """Attribution that misses the object: ``1 - sum_uv P * R``, in [0, 1]; 1 for a dead CAM.
+
+    Source: Rao et al. 2023, "Studying How to Efficiently and Effectively Guide Models".
+
+    Args:
+        cam: ``(N, h, w)``, at least 0 and finite.
+        object_mask: bool ``(N, h, w)``, ``R``.
+        reduction: as in :func:`xbl_d`.
+
+    >>> energy(torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[True, False]]]))
+    tensor(0.2500)
+    """
+    _check_cam(cam, object_mask, "object_mask")
+    per_sample = 1 - (_share(cam) * object_mask).sum((1, 2))
+    return _reduce(per_sample, _non_empty(object_mask), reduction)
+
+
+def hint(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    """The CAM should be the object mask: ``mean_uv (B+ - R)^2``, in [0, 1].
+
+    Source: Selvaraju et al. 2019, in the form of Friedrich et al. 2023. Arguments as
+    :func:`energy`.
+
+    >>> hint(torch.tensor([[[4.0, 2.0]]]), torch.tensor([[[True, False]]]))
+    tensor(0.1250)
+    """
+    _check_cam(cam, object_mask, "object_mask")
+    per_sample = (_scaled(cam) - object_mask.to(cam.dtype)).square().mean((1, 2))
+    return _reduce(per_sample, _non_empty(object_mask), reduction)
+
+
+def l1(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    """The CAM should be the object mask: ``mean_uv |B+ - R|``, in [0, 1].
+
+    Source: Rao et al. 2023 (there after Gao et al. 2022). Arguments as :func:`energy`.
+
+    >>> l1(torch.tensor([[[4.0, 2.0]]]), torch.tensor([[[True, False]]]))
+    tensor(0.2500)
+    """
+    _check_cam(cam, object_mask, "object_mask")
+    per_sample = (_scaled(cam) - object_mask.to(cam.dtype)).abs().mean((1, 2))
+    return _reduce(per_sample, _non_empty(object_mask), reduction)
+
+
+def ppce(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    """Per-pixel cross-entropy of the CAM to 1 inside the object: ``-mean_{R} log B+``, in nats.
+
+    A cell's logarithm is at least -100, that of a cell at 0, as in ``binary_cross_entropy``.
+    Source: Rao et al. 2023 (there after Shen et al. 2021). Arguments as :func:`energy`.
+
+    >>> ppce(torch.tensor([[[4.0, 4.0]]]), torch.tensor([[[True, False]]]))
+    tensor(0.)
+    """
+    _check_cam(cam, object_mask, "object_mask")
+    lit = object_mask & (cam > 0)
+    # log 1 = 0 elsewhere, where a logarithm of 0 would make the gradient NaN
+    gained = torch.where(lit, _scaled(cam), 1.0).log().clamp(min=-100).sum((1, 2))
+    cells = object_mask.sum((1, 2))
+    dark = cells - lit.sum((1, 2))
+    return _reduce((100 * dark - gained) / cells.clamp(min=1), cells > 0, reduction)
+
+
+def rrr(input_gradient: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    """Right for the right reasons: ``sum_pixels (E * d/dx sum_k log p_k)^2``.
+
+    Source: Ross, Hughes and Doshi-Velez 2017, eq. 1.
+
+    Args:
+        input_gradient: ``(N, C, H, W)``, gradient of the summed log probabilities with respect to
+            the images, made with ``create_graph=True``; finite.
+        decoy_mask: bool ``(N, H, W)`` at the images' resolution.
+        reduction: as in :func:`xbl_d`.
+
+    Raises:
+        ValueError: shapes that do not fit, a gradient that is not finite, an unknown reduction.
+
+    >>> rrr(torch.tensor([[[[2.0, 3.0]]]]), torch.tensor([[[True, False]]]))
+    tensor(4.)
+    """
+    _check(input_gradient, "input_gradient", decoy_mask)
+    per_sample = (input_gradient * decoy_mask[:, None]).square().sum((1, 2, 3))
+    return _reduce(per_sample, _non_empty(decoy_mask), reduction)
+
+
+def rbr(
+    input_gradient: Tensor,
+    influence_gradient: Tensor,
+    decoy_mask: Tensor,
+    *,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Right for better reasons: ``sum_pixels (E * d/dx sum_k log p_k * d/dx I)^2``.
+
+    :func:`rrr` weighted by influence: ``I = sum_theta dCE/dtheta`` of a sample is how training on
+    it moves the weights (the influence function with the identity in place of the Hessian), and its
+    gradient tells which pixels it owes that to.
+    Source: Shao, Skryagin, Stammer, Schramowski and Kersting 2021, "Right for Better Reasons", in
+    the form of Friedrich et al. 2023.
+
+    Args:
+        input_gradient: ``(N, C, H, W)`` as in :func:`rrr`.
+        influence_gradient: ``(N, C, H, W)``, ``d/dx I``, made with ``create_graph=True``; finite.
+        decoy_mask: bool ``(N, H, W)`` at the images' resolution.
+        reduction: as in :func:`xbl_d`.
+
+    Raises:
+        ValueError: as :func:`rrr`.
+
+    >>> gradient, mask = torch.tensor([[[[2.0, 3.0]]]]), torch.tensor([[[True, False]]])
+    >>> rbr(gradient, torch.tensor([[[[-0.5, 7.0]]]]), mask)
+    tensor(1.)
+    """
+    _check(input_gradient, "input_gradient", decoy_mask)
+    _check(influence_gradient, "influence_gradient", decoy_mask)
+    return rrr(input_gradient * influence_gradient, decoy_mask, reduction=reduction)
+
+
+def _check(gradient: Tensor, name: str, decoy_mask: Tensor) -> None:
+    if gradient.ndim != 4:
+        raise ValueError(f"{name} must be (N, C, H, W), got shape {tuple(gradient.shape)}")
+    _check_annotation(decoy_mask, "decoy_mask", gradient.shape[:1] + gradient.shape[2:])
+    _check_finite(gradient, name)
+
+
+def xbl_d_released(
+    features: Tensor, logits: Tensor, labels: Tensor, decoy_mask: Tensor, object_mask: Tensor
+) -> Tensor:
+    """Mean distance ``d`` of the released scripts, for the softmax output of the true class.
+
+    The training loss there is ``2.7 CE + 0.1 mean d``. ``d`` is computed from *indices*, which have
+    no derivative: it changes the value of the loss and never a weight.
+    Source: read from the TensorFlow code of Hagos et al. (github.com/Msgun/XBL-D). This is a
+    statement about that code, not about the paper's results. Unlike there, where object edges are
+    looked up by position in the shuffled batch, every image is paired with its own annotation.
+
+    Args:
+        features: ``(N, K, h, w)``.
+        logits: ``(N, C)``, computed from ``features``.
+        labels: ``(N,)``.
+        decoy_mask: bool ``(N, h, w)``.
+        object_mask: bool ``(N, h, w)``.
+    """
+    probabilities = logits.softmax(1).gather(1, labels[:, None])[:, 0]
+    cam = guided_grad_cam(features, probabilities)
+    return index_distance(cam, decoy_mask, object_mask).mean()
+
+
+def guided_grad_cam(features: Tensor, probabilities: Tensor) -> Tensor:
+    """Grad-CAM of the released scripts, with channel weights ``mean_uv 1[A > 0] 1[g > 0] g``.
+
+    Args:
+        features: ``(N, K, h, w)``, ``A``.
+        probabilities: ``(N,)``, softmax output of the class to explain.
+
+    Returns:
+        ``(N, h, w)``, signed and differentiable.
+    """
+    (gradient,) = torch.autograd.grad(probabilities.sum(), features, create_graph=True)
+    guided = gradient * (features > 0) * (gradient > 0)
+    weights = guided.mean((2, 3), keepdim=True)  # (N, K, 1, 1)
+    return (weights * features).sum(1)  # (N, h, w)
+
+
+def object_edges(object_mask: Tensor) -> Tensor:
+    """Edges of the object as the released scripts find them, along the flattened grid.
+
+    They pass the *flattened* mask to OpenCV's Canny detector, which treats it as an image one pixel
+    wide. The gradient is then ``|m[i+1] - m[i-1]|``, and non-maximum suppression keeps ``i`` if
+    its gradient exceeds that of ``i - 1`` and is at least that of ``i + 1``.
+
+    Args:
+        object_mask: bool ``(N, h, w)``.
+
+    Returns:
+        bool ``(N, h * w)``.
+
+    >>> object_edges(torch.tensor([[[False, False, True, True, True, False, False]]])).int()
+    tensor([[0, 1, 0, 0, 1, 0, 0]], dtype=torch.int32)
+    """
+    mask = object_mask.flatten(1).float()
+    padded = torch.nn.functional.pad(mask[:, None], (1, 1), mode="replicate")[:, 0]
+    gradient = (padded[:, 2:] - padded[:, :-2]).abs()
+    around = torch.nn.functional.pad(gradient, (1, 1))
+    return (gradient > around[:, :-2]) & (gradient >= around[:, 2:])
+
+
+def index_distance(cam: Tensor, decoy_mask: Tensor, object_mask: Tensor) -> Tensor:
+    """Released ``d``: mean distance of both ends of the overlap to the object, in flat indices.
+
+    The ends are the first and the last index of the flattened grid where
+    ``relu(cam) * decoy_mask > 0``; each distance is to the nearest index of :func:`object_edges`.
+    On a 14x14 grid, vertical neighbours are 14 apart; the end of a row and the start of the next
+    are 1 apart.
+
+    Args:
+        cam: ``(N, h, w)``, signed.
+        decoy_mask: bool ``(N, h, w)``.
+        object_mask: bool ``(N, h, w)``.
+
+    Returns:
+        ``(N,)``, 0 where nothing overlaps or the object has no edge; never part of a graph.
+
+    >>> row = lambda *cells: torch.tensor([[cells]])
+    >>> index_distance(row(1.0, 2.0, 0.0, 0.0, 0.0), row(True, True, False, False, False),
+    ...                row(False, False, False, False, True))
+    tensor([2.5000])
+    """
+    for name, mask in (("decoy_mask", decoy_mask), ("object_mask", object_mask)):
+        _check_annotation(mask, name, cam.shape)
+    cells = cam.shape[1] * cam.shape[2]
+    index = torch.arange(cells, device=cam.device, dtype=cam.dtype)
+    overlap = ((cam.relu() * decoy_mask) > 0).flatten(1)  # (N, h * w)
+    first = torch.where(overlap, index, cells).amin(1)
+    last = torch.where(overlap, index, -1).amax(1)
+    edges = object_edges(object_mask)
+    to_edge = [
+        torch.where(edges, (index - end[:, None]).abs(), torch.inf).amin(1) for end in (first, last)
+    ]
+    defined = overlap.any(1) & edges.any(1)
+    return torch.where(defined, (to_edge[0] + to_edge[1]) / 2, 0.0)
+
+
+def _has_distance(distance: Tensor) -> Tensor:
+    """Which samples have a distance map, bool ``(N,)``."""
+    wrong = (distance < 0) | (distance == torch.inf)  # False for NaN
+    if wrong.any():
+        raise ValueError(
+            f"distance must be at least 0 and finite, got {distance[wrong][0].item():.4g}; "
+            "an image without annotation has NaN everywhere"
+        )
+    return ~distance.isnan().flatten(1).any(1)
+
+
+def _weighted(
+    cam: Tensor, distance: Tensor, annotated: Tensor, form: Form, reduction: Reduction
+) -> Tensor:
+    if form not in ("mass", "share"):
+        raise ValueError(f"form must be 'mass' or 'share', got {form!r}")
+    attribution = _share(cam) if form == "share" else cam
+    return _reduce((attribution * distance).sum((1, 2)), annotated, reduction)
+
+
+def _share(cam: Tensor) -> Tensor:
+    """``P``: the CAM scaled to sum 1; an all-zero map stays 0."""
+    total = cam.sum((1, 2), keepdim=True)
+    return cam / torch.where(total > 0, total, 1.0)
+
+
+def _scaled(cam: Tensor) -> Tensor:
+    """``B+``: the CAM scaled to maximum 1; an all-zero map stays 0."""
+    peak = cam.amax((1, 2), keepdim=True)
+    return cam / torch.where(peak > 0, peak, 1.0)
+
+
+def _non_empty(mask: Tensor) -> Tensor:
+    """Which masks are not empty, bool ``(N,)``."""
+    return mask.flatten(1).any(1)
+
+
+def _reduce(per_sample: Tensor, annotated: Tensor, reduction: Reduction) -> Tensor:
+    """Reduce losses ``(N,)``; samples without annotation do not count."""
+    per_sample = torch.where(annotated, per_sample, 0.0)
+    if reduction == "none":
+        return per_sample
+    if reduction == "sum":
+        return per_sample.sum()
+    if reduction == "mean":
+        return per_sample.sum() / annotated.sum().clamp(min=1)
+    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+def _check_cam(cam: Tensor, annotation: Tensor, name: str) -> None:
+    """Check the CAM and an annotation on its grid."""
+    if cam.ndim != 3:
+        raise ValueError(f"cam must be (N, h, w), got shape {tuple(cam.shape)}")
+    _check_annotation(annotation, name, cam.shape)
+    if not len(cam):
+        return
+    low, high = cam.detach().aminmax()
+    if low >= 0 and high < torch.inf:  # False for NaN
+        return
+    _check_finite(cam, "cam")
+    raise ValueError(
+        f"cam must be non-negative, got {cam.min().item():.4g}; "
+        "pass it through xblcore.cam.non_negative first"
+    )
+
+
+def _check_annotation(annotation: Tensor, name: str, shape: torch.Size) -> None:
+    if not isinstance(annotation, Tensor):
+        kind = type(annotation).__name__
+        raise ValueError(f"{name} must be a tensor, got {kind}; pass torch.as_tensor({name})")
+    if annotation.shape != shape:
+        raise ValueError(
+            f"{name} must have shape {tuple(shape)}, got {tuple(annotation.shape)}; "
+            "xblcore.distance.to_grid brings masks to the CAM grid"
+        )
+    if (annotation.dtype == torch.bool) == (name == "distance"):
+        kind = "floating point" if name == "distance" else "boolean"
+        raise ValueError(f"{name} must be {kind}, got {annotation.dtype}")
+
+
+def _check_finite(values: Tensor, name: str) -> None:
+    finite = values.isfinite().flatten(1).all(1)
+    if not finite.all():
+        sample = int((~finite).nonzero()[0])
+        raise ValueError(
+            f"{name} must be finite, got NaN or infinity in sample {sample}; training has "
+            "diverged: lower the weight or the learning rate, or lengthen the ramp"
+        )

@@ -1,0 +1,1 @@
+"""The study: settings, networks, training, evaluation, runs and statistics."""

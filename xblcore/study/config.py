@@ -1,0 +1,191 @@
+"""``params.yaml``, validated: what is run, and with which settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from xblcore import project
+from xblcore.data import DataConfig
+from xblcore.decoys import Decoy
+from xblcore.methods import METHODS
+
+Positive = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    """Frozen, and a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Size(_Strict):
+    """How much of a task a profile runs.
+
+    Attributes:
+        n_train: images to train on.
+        n_val: validation images.
+        n_test: images of each test split.
+        epochs: passes over the training images.
+        ramp_epochs: over which the weight of the explanation loss rises from 0.
+        batch_size: images per step.
+        learning_rate: of Adam.
+    """
+
+    n_train: Positive
+    n_val: Positive
+    n_test: Positive
+    epochs: Positive
+    ramp_epochs: Annotated[float, Field(ge=0)]
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+
+
+class TaskSettings(_Strict):
+    """Everything about a task that decides the numbers of a run.
+
+    Attributes:
+        task: name.
+        data: counts and source of the images.
+        decoy: None: the default decoy of the task.
+        network: a key of :data:`xblcore.study.models.MODELS`.
+        size: images, epochs and optimiser.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: of PyTorch per run; it decides the last bits.
+        explained_images: how many images of a split are explained by CAMs.
+        held_out_images: how many are explained by the slower held-out explainers.
+    """
+
+    task: str
+    data: DataConfig
+    decoy: Decoy | None
+    network: str
+    size: Size
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Positive
+    explained_images: Positive
+    held_out_images: Positive
+
+
+class _Setup(_Strict):
+    source: Literal["auto", "original", "stand-in"] = "auto"
+    image_size: int | None = None
+    data_seed: Annotated[int, Field(ge=0)] = 0
+    decoy: Decoy | None = None
+    network: str
+    weights: dict[str, list[Weight]]
+
+
+class _Profile(_Strict):
+    seeds: list[int] = Field(min_length=1)
+    selection_seeds: list[int] = Field(min_length=1)
+    candidates: Positive
+    threads: Positive
+    explained_images: Positive
+    held_out_images: Positive
+    tasks: dict[str, Size]
+
+
+class Config(_Strict):
+    """``params.yaml``.
+
+    Attributes:
+        profile: the profile that is run.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        tasks: of the main grid.
+        methods: of the main grid.
+        setup: data, decoy, network and candidate weights of each task.
+        profiles: how much each profile runs.
+    """
+
+    profile: str
+    device: Literal["auto", "cpu", "cuda"]
+    tasks: list[str] = Field(min_length=1)
+    methods: list[str] = Field(min_length=1)
+    setup: dict[str, _Setup]
+    profiles: dict[str, _Profile]
+
+    @model_validator(mode="after")
+    def _names(self) -> Config:
+        for name, values, known in (
+            ("profile", [self.profile], self.profiles),
+            ("tasks", self.tasks, self.setup),
+            ("tasks", self.tasks, self.own.tasks if self.profile in self.profiles else ()),
+            ("methods", self.methods, METHODS),
+            *((f"weights of {task}", [*setup.weights], METHODS) for task, setup in
+              self.setup.items()),
+        ):  # fmt: skip
+            if unknown := [value for value in values if value not in known]:
+                raise ValueError(f"{name} must be among {', '.join(known)}, got {unknown[0]!r}")
+        if both := {*self.own.seeds} & {*self.own.selection_seeds}:
+            raise ValueError(
+                "selection_seeds must not be among the reported seeds, "
+                f"got {', '.join(map(str, both))} in both"
+            )
+        return self
+
+    @property
+    def own(self) -> _Profile:
+        """Settings of the chosen profile."""
+        return self.profiles[self.profile]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the reported runs."""
+        return self.own.seeds
+
+    @property
+    def selection_seeds(self) -> list[int]:
+        """Seeds of the runs that choose the weights; they are not reported."""
+        return self.own.selection_seeds
+
+    def task(self, name: str) -> TaskSettings:
+        """Return the settings of a task in this profile."""
+        if name not in self.setup or name not in self.own.tasks:
+            raise ValueError(f"task must be one of {', '.join(self.setup)}, got {name!r}")
+        setup, size = self.setup[name], self.own.tasks[name]
+        data = DataConfig(
+            n_train=size.n_train, n_val=size.n_val, n_test=size.n_test, seed=setup.data_seed,
+            source=setup.source, image_size=setup.image_size,
+        )  # fmt: skip
+        return TaskSettings(
+            task=name, data=data, decoy=setup.decoy, network=setup.network, size=size,
+            device=self.device, threads=self.own.threads,
+            explained_images=self.own.explained_images, held_out_images=self.own.held_out_images,
+        )  # fmt: skip
+
+    def candidates(self, task: str, method: str) -> list[float]:
+        """Candidate weights of a method, ascending; the same number for every tuned method.
+
+        Methods without an explanation loss have the weight 0 only, and those with a fixed weight
+        their own.
+        """
+        entry = METHODS[method]
+        if entry.penalty is None or entry.fixed_weight:
+            return [entry.default_weight]
+        found = sorted(self.setup[task].weights.get(method, []))
+        if not found:
+            raise ValueError(
+                f"params.yaml must have candidate weights for {method!r} under "
+                f"setup.{task}.weights, got none"
+            )
+        # The middle ones if the profile tries fewer.
+        drop = max(0, len(found) - self.own.candidates)
+        return found[drop // 2 : len(found) - (drop - drop // 2)]
+
+
+def load(path: Path | None = None) -> Config:
+    """Read and validate ``params.yaml``.
+
+    Raises:
+        ValueError: invalid YAML, a missing or misspelt key, or a value out of range.
+    """
+    path = path or project.root() / "params.yaml"
+    try:
+        return Config.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise ValueError(f"{path.name} must be valid, got: {error}") from error

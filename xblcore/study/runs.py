@@ -1,0 +1,554 @@
+"""Runs: what is trained, cached and counted, in the main grid and in every experiment."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+import json
+import os
+import pickle
+import textwrap
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from xblcore import cam, data, methods, metrics, project
+from xblcore.cam import CamMethod, ScoreKind
+from xblcore.decoys import Decoy, Decoyed
+from xblcore.examples import Examples
+from xblcore.study import config, evaluate, explainers, feedback, models
+from xblcore.study.config import TaskSettings
+from xblcore.study.evaluate import BEHAVIOUR, Measurement
+from xblcore.study.train import EpochLog, TrainConfig, fit
+
+GALLERY = 8  # images of test_decoy, one of each class, whose CAMs are kept over training
+SCHEDULER = "DASK_SCHEDULER_ADDRESS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """How a run differs from the settings of its task; the default is the main grid.
+
+    Attributes:
+        annotated: number of annotated training images, drawn by the seed; None: all.
+        feedback: quality of the annotations, see :mod:`xblcore.study.feedback`.
+        switch_on: epochs of plain training before the method starts; its own epochs follow.
+        network: None: that of the task.
+        layer: the explained layer in training; None: that of the network.
+        cam_method: the CAM in training; None: that of the method.
+        score: the score in training; None: that of the method.
+        decoy: None: that of the task.
+        marked: which of two decoys are annotated.
+        margin: pixels by which wrong regions are widened; None: the receptive field.
+        wrong: ``c`` in ``D+ = max(D, c E)``.
+    """
+
+    annotated: int | None = None
+    feedback: str = "correct"
+    switch_on: int = 0
+    network: str | None = None
+    layer: str | None = None
+    cam_method: CamMethod | None = None
+    score: ScoreKind | None = None
+    decoy: Decoy | None = None
+    marked: Literal["all", "first"] = "all"
+    margin: int | None = None
+    wrong: float = methods.WRONG
+
+    def __str__(self) -> str:
+        """Only what differs from the default, e.g. ``annotated=25``; empty for the main grid."""
+        return ", ".join(
+            f"{f.name}={getattr(self, f.name)}"
+            for f in fields(self)
+            if getattr(self, f.name) != f.default
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network to train and measure; equal runs give the same numbers.
+
+    Attributes:
+        task: a task of ``params.yaml``.
+        method: a key of :data:`xblcore.methods.METHODS`.
+        weight: of the explanation loss.
+        seed: of the initial weights, the order of the images and the annotated ones.
+        condition: how it differs from the main grid.
+    """
+
+    task: str
+    method: str
+    weight: float
+    seed: int
+    condition: Condition = field(default_factory=Condition)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", float(self.weight))  # 3 and 3.0 are the same run
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run yields.
+
+    Attributes:
+        run: the run.
+        data: ``original`` or ``stand-in``.
+        rows: all measurements.
+        history: one log per epoch.
+        seconds: wall time of training and measuring.
+        state: weights of the network, for the main grid only; else None.
+        over_training: CAMs of the gallery ``(epochs, G, h, w)``, for the main grid only; else None.
+    """
+
+    run: Run
+    data: str
+    rows: list[Measurement]
+    history: list[EpochLog]
+    seconds: float
+    state: dict[str, Tensor] | None = None
+    over_training: Tensor | None = None
+
+
+def device_of(settings: TaskSettings) -> torch.device:
+    """Return the device of the runs."""
+    available = torch.cuda.is_available()
+    if settings.device == "cuda" and not available:
+        raise ValueError("device must be available, got 'cuda'; set `device: cpu` in params.yaml")
+    return torch.device("cuda" if available and settings.device != "cpu" else "cpu")
+
+
+def new_model(run: Run, settings: TaskSettings) -> models.SplitNet:
+    """Build the network of a run, with weights drawn by its seed."""
+    channels, size = _shape(run.task)
+    model = models.build(
+        run.condition.network or settings.network,
+        channels=channels,
+        classes=len(data.info(run.task)["classes"]),
+        size=size,
+        seed=run.seed,
+    )
+    return model.to(device_of(settings))
+
+
+def _shape(task: str) -> tuple[int, int]:
+    """Return the channels and the side of the images of a task."""
+    shape = data.load(task, split="test_clean").images.shape
+    return shape[1], shape[2]
+
+
+@functools.lru_cache(maxsize=12)
+def _decoyed(task: str, split: str, decoy: Decoy | None, _digest: str) -> Decoyed:
+    return data.decoyed(task, split=split, decoy=decoy)
+
+
+def load_split(run: Run, settings: TaskSettings, split: str) -> Examples:
+    """Load a split with the decoy of the run; annotations are the true masks.
+
+    ``test_decoy_second_swapped`` has the second of two decoys swapped.
+    """
+    if split.endswith("_clean"):
+        return data.load(run.task, split=split)
+    base = split.removesuffix("_swapped").removesuffix("_second")
+    done = _load_decoyed(run, settings, base)
+    if split.endswith("_second_swapped"):
+        if done.second_swapped is None:
+            raise ValueError(f"split must exist, got {split!r}, but there is only one decoy")
+        return done.second_swapped
+    return done.swapped if split.endswith("_swapped") else done.examples
+
+
+def _load_decoyed(run: Run, settings: TaskSettings, split: str) -> Decoyed:
+    decoy = run.condition.decoy or settings.decoy
+    return _decoyed(run.task, split, decoy, data.info(run.task)["digest"])
+
+
+@functools.lru_cache(maxsize=64)
+def _receptive_field(
+    network: str, layer: str, channels: int, size: int
+) -> cam.ReceptiveField:
+    model = models.build(network, channels=channels, classes=2, size=size, seed=0)
+    return cam.receptive_field(model, layer, (channels, size, size))
+
+
+def receptive_field(run: Run, settings: TaskSettings) -> cam.ReceptiveField:
+    """Measure the receptive field of the layer that the run explains in training."""
+    return _receptive_field(
+        run.condition.network or settings.network,
+        run.condition.layer or models.SplitNet.cam_layer,
+        *_shape(run.task),
+    )
+
+
+def training_examples(run: Run, settings: TaskSettings) -> Examples:
+    """Return the training images of a run, annotated on the grid of the explained layer."""
+    condition, method = run.condition, methods.get(run.method)
+    annotated = load_split(run, settings, "train")
+    images = load_split(run, settings, method.train_split)
+    if condition.marked == "first":
+        first = _load_decoyed(run, settings, "train").first_mask
+        annotated = _with_masks(annotated, annotated.object_mask, first)
+    masks = feedback.mark(
+        condition.feedback,
+        annotated.object_mask.numpy(),
+        annotated.decoy_mask.numpy(),
+        np.random.default_rng([1, run.seed]),
+    )
+    if condition.annotated is not None:
+        masks = feedback.only_some(
+            masks, condition.annotated, np.random.default_rng([2, run.seed])
+        )
+    field_of_view = receptive_field(run, settings)
+    margin = field_of_view.margin if condition.margin is None else condition.margin
+    marked = _with_masks(
+        images, torch.from_numpy(masks.object_mask), torch.from_numpy(masks.decoy_mask)
+    )
+    return marked.on_grid(field_of_view.grid, margin=margin)
+
+
+def _with_masks(examples: Examples, object_mask: Tensor, decoy_mask: Tensor) -> Examples:
+    return Examples(examples.images, examples.labels, object_mask, decoy_mask)
+
+
+def gallery(run: Run, settings: TaskSettings) -> Examples:
+    """Return one image of each class of ``test_decoy``, with the true masks on the CAM grid."""
+    examples = load_split(run, settings, "test_decoy")
+    labels = examples.labels.tolist()
+    index = torch.tensor([labels.index(label) for label in sorted(set(labels))][:GALLERY])
+    return examples.take(index).on_grid(_own_grid(run, settings))
+
+
+def _own_grid(run: Run, settings: TaskSettings) -> tuple[int, int]:
+    """Return the grid of the network's own CAM layer, on which all explanations are measured."""
+    network = run.condition.network or settings.network
+    return _receptive_field(network, models.SplitNet.cam_layer, *_shape(run.task)).grid
+
+
+def run(run: Run, *, settings: TaskSettings | None = None) -> Result:
+    """Train the network of a run and measure it.
+
+    Args:
+        run: what to train.
+        settings: of its task; None: those of ``params.yaml``.
+    """
+    settings = settings or config.load().task(run.task)
+    if torch.get_num_threads() != settings.threads:
+        torch.set_num_threads(settings.threads)
+    device, started = device_of(settings), time.perf_counter()
+    method, condition, size = methods.get(run.method), run.condition, settings.size
+    model = new_model(run, settings)
+    is_main, watched = condition == Condition(), list[Tensor]()
+    shown = gallery(run, settings).to(device)
+
+    def watch(_log: EpochLog) -> None:
+        maps = evaluate.attributions(
+            model, shown.images, explainers.get("hires_cam"), layer=model.cam_layer
+        )
+        watched.append(maps.cpu())
+
+    examples = training_examples(run, settings).to(device)
+    training = TrainConfig(
+        weight=run.weight, epochs=size.epochs, batch_size=size.batch_size,
+        learning_rate=size.learning_rate, seed=run.seed, ramp_epochs=size.ramp_epochs,
+        cam_method=condition.cam_method, score=condition.score, wrong=condition.wrong,
+    )  # fmt: skip
+    if condition.switch_on:
+        plain = TrainConfig(
+            weight=0.0, epochs=condition.switch_on, batch_size=size.batch_size,
+            learning_rate=size.learning_rate, seed=run.seed,
+        )  # fmt: skip
+        fit(model, examples, methods.get("erm"), plain)
+    history = fit(
+        model, examples, method, training, layer=condition.layer or model.cam_layer,
+        on_epoch=watch if is_main else None,
+    )  # fmt: skip
+    return Result(
+        run,
+        data.info(run.task)["data"],
+        measure(model, run, settings),
+        history,
+        time.perf_counter() - started,
+        {name: value.cpu() for name, value in model.state_dict().items()} if is_main else None,
+        torch.stack(watched) if is_main else None,
+    )
+
+
+def measure(model: models.SplitNet, run: Run, settings: TaskSettings) -> list[Measurement]:
+    """Measure behaviour on all splits, and explanations on ``val`` and ``test_decoy``."""
+    device = device_of(settings)
+    names = ("val", "val_swapped", "test_decoy", "test_clean")
+    splits = {name: load_split(run, settings, name).to(device) for name in names}
+    swapped = {
+        name: load_split(run, settings, f"{name}_swapped").to(device)
+        for name in ("val", "test_decoy")
+    }
+    rows = evaluate.behaviour(model, splits, swapped)
+    if _load_decoyed(run, settings, "test_decoy").second_swapped is not None:
+        second = load_split(run, settings, "test_decoy_second_swapped").to(device)
+        logits = evaluate.predict(model, splits["test_decoy"].images)
+        flips = metrics.decoy_flip_rate(logits, evaluate.predict(model, second.images))
+        rate = flips.double().mean().item()
+        rows.append(
+            Measurement("test_decoy", BEHAVIOUR, "second_decoy_flip_rate", rate, 0.0, rate)
+        )
+    grid = _own_grid(run, settings)
+    for split, maps, count in (
+        ("val", explainers.CAMS, settings.explained_images),
+        ("test_decoy", explainers.CAMS, settings.explained_images),
+        ("test_decoy", explainers.HELD_OUT, settings.held_out_images),
+    ):
+        few = splits[split].take(slice(count)).on_grid(grid)
+        rows += evaluate.explanations(model, split, few, maps, layer=model.cam_layer)
+    return rows
+
+
+# The cache
+
+
+def key(run: Run, settings: TaskSettings) -> str:
+    """Return a digest of everything that decides the numbers of a run.
+
+    That is: the run, the settings of its task, the built data, the numerical code, and the version
+    and device of PyTorch. Comments, docstrings and other methods' losses do not count.
+    """
+    about = {
+        "run": asdict(run),
+        "settings": settings.model_dump(),
+        "data": data.info(run.task)["digest"],
+        "code": _code_digest(run.method),
+        "torch": torch.__version__,
+        "device": str(device_of(settings)),
+    }
+    text = json.dumps(about, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@functools.lru_cache
+def _code_digest(method: str) -> str:
+    """Digest the numerical modules, and of the registry only what concerns the method."""
+    package = Path(methods.__file__).parent
+    names = ("examples", "cam", "distance", "losses", "contextual", "metrics", "decoys")
+    files = [
+        *(package / f"{name}.py" for name in names),
+        *sorted((package / "data").glob("*.py")),
+        *(package / "study" / f"{name}.py" for name in
+          ("models", "train", "evaluate", "explainers", "feedback", "runs")),
+    ]  # fmt: skip
+    entry = methods.get(method)
+    own = [entry.penalty, entry.augment]
+    parts = [
+        *(_syntax(path.read_text(encoding="utf-8")) for path in files),
+        *(_syntax(textwrap.dedent(inspect.getsource(part))) for part in own if part),
+        _syntax(inspect.getsource(methods.Step)),
+        _syntax(inspect.getsource(methods.influence_gradient)),
+        repr((entry.name, entry.ce_weight, entry.train_split, sorted(entry.needs))),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _syntax(source: str) -> str:
+    """Return the syntax tree of some code without docstrings, positions and comments."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+                node.body = body[1:]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def cache_folder() -> Path:
+    """Return the folder of finished runs. It lies outside the outputs of DVC, which removes them
+    before a stage runs.
+    """
+    return project.root() / "build" / "runs"
+
+
+def cached(run: Run, settings: TaskSettings) -> Result | None:
+    """Return the result of a finished run; a corrupt cache file is reported and removed."""
+    path = cache_folder() / run.task / f"{key(run, settings)}.pt"
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            expected, content = file.read(64).decode(), file.read()
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise ValueError("wrong checksum")
+        result = pickle.loads(content)
+    except (ValueError, pickle.UnpicklingError, EOFError, AttributeError) as error:
+        warnings.warn(
+            f"Removed a corrupt cache file ({error}); it will be regenerated: {path}", stacklevel=2
+        )
+        path.unlink()
+        return None
+    return result if isinstance(result, Result) else None
+
+
+def _execute(run: Run, settings: TaskSettings) -> Result:
+    """Run on a worker, and keep the result in the cache."""
+    result = globals()["run"](run, settings=settings)
+    _keep(result, settings)
+    return result
+
+
+def _keep(result: Result, settings: TaskSettings) -> None:
+    path = cache_folder() / result.run.task / f"{key(result.run, settings)}.pt"
+    content = pickle.dumps(result)
+    with project.write_atomic(path) as temporary:
+        temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
+
+
+def results(
+    runs: Iterable[Run], *, settings: config.Config | None = None, progress: bool = True
+) -> list[Result]:
+    """Execute runs that are not cached and return the results of all, in order.
+
+    Runs execute on all local cores, or on a Dask cluster if the environment variable
+    ``DASK_SCHEDULER_ADDRESS`` is set. Each is cached as it finishes, so that stopping loses at most
+    the runs in training.
+    """
+    settings = settings or config.load()
+    wanted = list(dict.fromkeys(runs))
+    own = {run.task: settings.task(run.task) for run in wanted}
+    done = {run: result for run in wanted if (result := cached(run, own[run.task])) is not None}
+    missing = [run for run in wanted if run not in done]
+    with tqdm(
+        total=len(wanted), initial=len(done), desc="runs", unit="run", disable=not progress,
+        smoothing=0.1,
+    ) as bar:  # fmt: skip
+        for result in _parallel(missing, own):
+            done[result.run] = result
+            bar.update()
+    return [done[run] for run in wanted]
+
+
+def _parallel(missing: Sequence[Run], own: dict[str, TaskSettings]) -> Iterator[Result]:
+    if not missing:
+        return
+    tasks = [joblib.delayed(_execute)(run, own[run.task]) for run in missing]
+    address = os.environ.get(SCHEDULER)
+    if not address:
+        yield from joblib.Parallel(
+            n_jobs=min(len(missing), joblib.cpu_count()), return_as="generator_unordered"
+        )(tasks)
+        return
+    from distributed import Client, as_completed  # an optional dependency
+
+    with Client(address) as client:
+        futures = [client.submit(_execute, run, own[run.task], pure=False) for run in missing]
+        for _, result in as_completed(futures, with_results=True):
+            _keep(result, own[result.run.task])  # the worker may have another disk
+            yield result
+
+
+def run_all(
+    runs: Iterable[Run], *, settings: config.Config | None = None, progress: bool = True
+) -> pd.DataFrame:
+    """Execute runs that are not cached and return the tidy table of all.
+
+    Returns:
+        One row per measurement, with the columns ``task, data, method, weight, seed, condition``,
+        the fields of :class:`Condition`, ``seconds``, and those of
+        :class:`xblcore.study.evaluate.Measurement`.
+    """
+    return table(results(runs, settings=settings, progress=progress))
+
+
+def table(finished: Iterable[Result]) -> pd.DataFrame:
+    """Return the tidy table of results, see :func:`run_all`."""
+    rows: list[dict[str, Any]] = []
+    for result in finished:
+        run = result.run
+        about = {
+            "task": run.task, "data": result.data, "method": run.method, "weight": run.weight,
+            "seed": run.seed, "condition": str(run.condition),
+            **{f.name: getattr(run.condition, f.name) for f in fields(Condition)},
+            "seconds": result.seconds,
+        }  # fmt: skip
+        rows += [{**about, **asdict(row)} for row in result.rows]
+    return pd.DataFrame(rows)
+
+
+# Weight selection
+
+SELECTION = {"split": "val_swapped", "metric": "accuracy"}
+EXTENSIONS = 3  # at most so many half decades beyond the candidates of params.yaml
+HALF_DECADE = 10**0.5
+
+
+def choose_weights(
+    pairs: Iterable[tuple[str, str]], *, settings: config.Config | None = None,
+    condition: Condition | None = None, progress: bool = True,
+) -> pd.DataFrame:  # fmt: skip
+    """Choose the weight of each task and method by accuracy on ``val_swapped``.
+
+    ``val_swapped`` are the validation images with the decoy of another class. Using them requires
+    knowledge of the decoy, but no test image. The runs have the selection seeds, which are not
+    reported. While the best weight is the smallest or largest tried, the next half decade is tried
+    as well, at most :data:`EXTENSIONS` times.
+
+    Returns:
+        One row per task, method and tried weight: ``task, method, weight, accuracy`` (mean over
+        the selection seeds), ``lowest`` (of the seeds), ``chosen``, ``chance`` and ``recovers``:
+        whether any weight of the method exceeds chance.
+    """
+    settings = settings or config.load()
+    condition = condition or Condition()
+    tried = {pair: settings.candidates(*pair) for pair in pairs}
+    scores: dict[tuple[str, str], pd.DataFrame] = {}
+    for extension in range(EXTENSIONS + 1):
+        runs = [
+            Run(task, method, weight, seed, condition)
+            for (task, method), weights in tried.items()
+            for weight in weights
+            for seed in settings.selection_seeds
+        ]
+        found = run_all(runs, settings=settings, progress=progress)
+        rows = found[(found["split"] == "val_swapped") & (found["metric"] == "accuracy")]
+        longer = False
+        for pair, weights in tried.items():
+            mine = rows[(rows["task"] == pair[0]) & (rows["method"] == pair[1])]
+            scores[pair] = mine.groupby("weight")["value"].agg(["mean", "min"])
+            best = float(scores[pair]["mean"].idxmax())
+            if len(weights) > 1 and extension < EXTENSIONS and best in (weights[0], weights[-1]):
+                step = round_half_decade(
+                    best / HALF_DECADE if best == weights[0] else best * HALF_DECADE
+                )
+                tried[pair] = sorted([*weights, step])
+                longer = True
+        if not longer:
+            break
+    table_rows = []
+    for (task, method), score in scores.items():
+        chance = 1 / len(data.info(task)["classes"])
+        best = float(score["mean"].idxmax())
+        for weight, value in score.iterrows():
+            table_rows.append(
+                {
+                    "task": task, "method": method, "weight": float(weight),
+                    "accuracy": value["mean"], "lowest": value["min"], "chosen": weight == best,
+                    "chance": chance, "recovers": bool(score["mean"].max() > chance),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(table_rows)
+
+
+def round_half_decade(weight: float) -> float:
+    """Return the nearest of ..., 0.1, 0.3, 1, 3, 10, ...
+
+    >>> round_half_decade(10 * 10**0.5), round_half_decade(0.03 / 10**0.5)
+    (30.0, 0.01)
+    """
+    exponent = round(2 * np.log10(weight))
+    return float(f"{(1 if exponent % 2 == 0 else 3) * 10.0 ** (exponent // 2):.12g}")

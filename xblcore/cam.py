@@ -93,8 +93,8 @@ def grad_cam(
             as a constant, which is cheaper and needs no second derivative.
 
     Returns:
-        ``(N, h, w)``, signed; :func:`non_negative` makes the attribution that losses expect. Several
-        maps can be computed from one forward pass.
+        ``(N, h, w)``, signed; :func:`non_negative` makes the attribution that losses expect.
+        Several maps can be computed from one forward pass.
 
     >>> features = torch.ones(1, 2, 1, 2, requires_grad=True)
     >>> scores = (features[:, 0] * torch.tensor([[2.0, 4.0]])).sum((1, 2))
@@ -380,6 +380,10 @@ def receptive_field(
     signs = torch.randint(0, 2, cell.shape, generator=generator).to(cell) * 2 - 1
     (gradient,) = torch.autograd.grad((cell * signs).sum(), images)
     energy = gradient.double().square().sum((0, 1))  # (H, W)
+    if not energy.any():
+        raise ValueError(
+            "layer must respond to random images, got a zero gradient; measure an untrained model"
+        )
     first = [position * side // cells for position, side, cells in
              zip((row, column), size[1:], grid, strict=True)]  # fmt: skip
     last = [-(-(position + 1) * side // cells) for position, side, cells in

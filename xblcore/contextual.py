@@ -1,8 +1,8 @@
-"""Contextual decomposition: which part of the logits comes from the pixels marked as wrong.
+"""Contextual decomposition: the contribution of the pixels marked as wrong to the logits.
 
-An image is the sum of a relevant part (the marked pixels) and an irrelevant one. Layer by layer
-each activation is kept as such a sum, ``relevant + irrelevant``, to the logits. Every rule below
-keeps the sum what the layer itself puts out, so that the parts add up to the logits exactly.
+An image is split into a relevant part (the marked pixels) and an irrelevant part (the rest). Each
+layer maps both parts such that their sum is the output of the layer. The parts of the logits
+therefore add up to the logits.
 
 Source: Murdoch, Liu and Yu 2018; for convolutions Singh, Murdoch and Yu 2019; as an explanation
 loss Rieger, Singh, Murdoch and Yu 2020 (CDEP).
@@ -20,23 +20,24 @@ from torch.nn import functional
 
 from xblcore.losses import Reduction, _check_annotation, _check_finite, _non_empty, _reduce
 
-TINY = 1e-6  # where neither part reaches, the bias is the irrelevant part's; far below activations
+# Far below activations. If both parts of a cell are 0, its bias goes to the irrelevant part.
+TINY = 1e-6
 
 
 class Parts(NamedTuple):
-    """An activation as the sum of two, of the same shape."""
+    """An activation as the sum of two parts of the same shape."""
 
     relevant: Tensor
     irrelevant: Tensor
 
     @property
     def whole(self) -> Tensor:
-        """The activation itself."""
+        """The activation, ``relevant + irrelevant``."""
         return self.relevant + self.irrelevant
 
 
 class NoRuleError(ValueError):
-    """A layer of a kind that :func:`propagate` does not know."""
+    """A layer of a type that has no rule in :func:`propagate`."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__(type(layer).__name__)
@@ -46,19 +47,17 @@ class NoRuleError(ValueError):
 def cdep(
     relevant: Tensor, irrelevant: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean"
 ) -> Tensor:
-    """How much the decoy outweighs the rest: ``mean_c softmax(relevant_c, irrelevant_c)[0]``.
+    """Contribution of the decoy against the rest: ``mean_c softmax(relevant_c, irrelevant_c)[0]``.
 
-    In (0, 1); 1/2 where both parts contribute alike to every logit.
-    Source: Rieger et al. 2020, as in their code: the softmax of the two parts, over all classes.
+    In (0, 1); 1/2 if both parts contribute equally to every logit.
+    Source: Rieger et al. 2020, in the form of their code, averaged over all classes.
 
     Args:
-        relevant: ``(N, classes)``, the decoy's part of the logits, from :func:`decompose`.
-        irrelevant: ``(N, classes)``, the rest of them.
-        decoy_mask: bool ``(N, H, W)``, the pixels that the relevant part is of.
+        relevant: ``(N, classes)``, part of the logits due to the decoy, from :func:`decompose`.
+        irrelevant: ``(N, classes)``, the other part.
+        decoy_mask: bool ``(N, H, W)``, the pixels of the relevant part; samples with an empty mask
+            do not count.
         reduction: as in :func:`xblcore.losses.xbl_d`.
-
-    Raises:
-        ValueError: shapes that do not fit, parts that are not finite, an unknown reduction.
 
     >>> cdep(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 2.0]]), torch.ones(1, 1, 1).bool())
     tensor(0.5000)
@@ -76,23 +75,20 @@ def cdep(
 
 
 def decompose(model: nn.Module, images: Tensor, mask: Tensor) -> Parts:
-    """The part of the logits that comes from the pixels in ``mask``, and the rest.
+    """Decompose the logits into the contribution of the pixels in ``mask`` and the rest.
 
-    One pass of both parts through the layers, at about twice the cost of a forward pass, in the
-    mode that the model is in. Batch norm divides by the statistics that its own forward pass takes:
-    the batch's in training, those of the running averages in eval mode. Otherwise the parts would
-    not add up to the logits that the cross-entropy sees. No running average is touched.
+    Both parts pass through the layers once, at about twice the cost of a forward pass, in the
+    current mode of the model. Batch norm uses the same statistics as in a forward pass (of the
+    batch in train mode, running averages in eval mode), so that the parts add up to the logits of
+    the cross-entropy. Running averages are not updated.
 
     Args:
-        model: of the layers that :func:`propagate` knows.
+        model: consists of layers with a rule in :func:`propagate`.
         images: ``(N, C, H, W)``.
         mask: bool ``(N, H, W)``.
 
     Returns:
         ``(relevant, irrelevant)``, each ``(N, classes)``, differentiable.
-
-    Raises:
-        ValueError: a layer without a rule, a mask that does not fit.
 
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False))
     >>> weights = model[1].weight.data.copy_(torch.tensor([[3.0, 5.0]]))
@@ -108,28 +104,28 @@ def decompose(model: nn.Module, images: Tensor, mask: Tensor) -> Parts:
     except NoRuleError as error:
         names = [name for name, layer in model.named_modules() if layer is error.layer]
         raise ValueError(
-            f"layer must have a rule of contextual decomposition, got {error} as {names[0]!r}; "
-            "build the model of convolution, linear, ReLU, max and average pooling, batch norm and "
-            "flatten, or register a rule with xblcore.contextual.propagate.register"
+            f"layer must have a rule for contextual decomposition, got {error} as {names[0]!r}; "
+            "use convolution, linear, ReLU, pooling, batch norm and flatten layers, or register a "
+            "rule with xblcore.contextual.propagate.register"
         ) from None
 
 
 @singledispatch
 def propagate(layer: nn.Module, parts: Parts) -> Parts:
-    """Both parts behind a layer; ``propagate.register(MyLayer)`` adds a rule of your own.
+    """Map both parts through a layer; ``propagate.register(MyLayer)`` adds a rule.
 
     Raises:
-        NoRuleError: there is none for such a layer.
+        NoRuleError: the type of the layer has no rule.
     """
     raise NoRuleError(layer)
 
 
 @propagate.register
-def _in_turn(layer: nn.Sequential, parts: Parts) -> Parts:
-    """One after the other; a bias in front of max pooling is shared out behind it.
+def _sequential(layer: nn.Sequential, parts: Parts) -> Parts:
+    """Layer by layer. The bias of a convolution before max pooling is distributed after pooling.
 
-    It is the same in all cells of a channel, so that it has no say in which of them wins, and the
-    losers' shares of it are not needed: mostly three in four.
+    The bias is the same for all cells of a channel and does not change the maximum. Distributing it
+    later is the same and cheaper, because pooling leaves, typically, one cell in four.
     """
     waiting: Tensor | None = None
     for inner, following in pairwise([*layer, nn.Identity()]):
@@ -148,7 +144,7 @@ def _in_turn(layer: nn.Sequential, parts: Parts) -> Parts:
 @propagate.register(nn.AvgPool2d)
 @propagate.register(nn.AdaptiveAvgPool2d)
 def _linear_without_bias(layer: nn.Module, parts: Parts) -> Parts:
-    """Each part by itself: the layer moves or averages values."""
+    """Linear without a bias: the layer is applied to each part."""
     return Parts(layer.forward(parts.relevant), layer.forward(parts.irrelevant))
 
 
@@ -164,11 +160,10 @@ def _convolution(layer: nn.Conv2d, parts: Parts) -> Parts:
 
 
 def _convolved(layer: nn.Conv2d, parts: Parts) -> tuple[Parts, Tensor | None]:
-    """Both parts before the bias, and the bias in their shape."""
+    """Both parts before the bias, and the bias, broadcastable to their shape."""
     if layer.padding_mode != "zeros":
         raise ValueError(
-            "padding_mode must be 'zeros' in a convolution to be decomposed, got "
-            f"{layer.padding_mode!r}"
+            f"padding_mode must be 'zeros' for contextual decomposition, got {layer.padding_mode!r}"
         )
 
     def mapped(part: Tensor) -> Tensor:
@@ -182,7 +177,7 @@ def _convolved(layer: nn.Conv2d, parts: Parts) -> tuple[Parts, Tensor | None]:
 
 @propagate.register
 def _batch_norm(layer: nn.BatchNorm2d, parts: Parts) -> Parts:
-    """A linear map and a bias for each channel, once the statistics are given."""
+    """A scale and a bias for each channel, given the statistics."""
     if layer.training or layer.running_mean is None or layer.running_var is None:
         variance, mean = torch.var_mean(parts.whole, (0, 2, 3), correction=0)
     else:
@@ -198,17 +193,17 @@ def _batch_norm(layer: nn.BatchNorm2d, parts: Parts) -> Parts:
 
 @propagate.register
 def _relu(_layer: nn.ReLU, parts: Parts) -> Parts:
-    """The relevant part as if alone; the irrelevant one is what is then missing of the whole."""
+    """``relevant = relu(relevant)``; the irrelevant part is the rest of the output."""
     relevant = parts.relevant.relu()
-    return Parts(relevant, parts.whole.relu_() - relevant)  # in place on a new sum
+    return Parts(relevant, parts.whole.relu_() - relevant)  # in place: `whole` is a new tensor
 
 
 @propagate.register
 def _max_pool(layer: nn.MaxPool2d, parts: Parts) -> Parts:
-    """Both parts of the cell that wins by the whole."""
+    """Both parts of the cell with the maximal activation."""
     options = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode)
     whole, winner = functional.max_pool2d(parts.whole, *options, return_indices=True)
-    # Cell by cell, channels last: the layers behind are slower in another layout.
+    # Channels last, because the following layers are slower in another memory layout.
     cells = parts.relevant.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H * W, K)
     chosen = cells.gather(1, winner.permute(0, 2, 3, 1).flatten(1, 2))  # (N, h * w, K)
     relevant = chosen.unflatten(1, whole.shape[2:]).permute(0, 3, 1, 2)  # (N, K, h, w)
@@ -216,10 +211,10 @@ def _max_pool(layer: nn.MaxPool2d, parts: Parts) -> Parts:
 
 
 def _with_bias(parts: Parts, bias: Tensor | None) -> Parts:
-    """The bias shared out in proportion to the size of the parts."""
+    """Distribute the bias in proportion to the absolute values of the parts."""
     if bias is None:
         return parts
     size = parts.relevant.abs()
-    # In place on what is new here and no derivative asks for, since fresh memory costs time.
+    # In place on new tensors that no derivative needs; allocating memory costs time.
     own = size / parts.irrelevant.abs().add_(size).add_(TINY) * bias
     return Parts(parts.relevant + own, (bias - own).add_(parts.irrelevant))

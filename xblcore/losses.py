@@ -2,7 +2,8 @@
 
 In the formulas ``M+`` is a non-negative CAM ``(N, h, w)`` (:func:`xblcore.cam.non_negative`), ``P``
 the same scaled to sum 1, ``B+`` scaled to maximum 1, ``D`` a distance map, ``E`` the region marked
-as wrong and ``R`` the object, all on the CAM grid. An all-zero map has ``P = B+ = 0``.
+as wrong (bool) and ``R`` the object (bool), all on the CAM grid. An all-zero map has
+``P = B+ = 0``.
 
 A loss is computed per sample and averaged over the *annotated* samples, so that its weight means
 the same for every batch size and annotated fraction. A batch without annotations gives 0.
@@ -24,10 +25,10 @@ def xbl_d(
 ) -> Tensor:
     """Distance-aware explanation loss: attribution weighted by its distance to the object.
 
-    ``mass``: ``sum_uv M+ * D``, at least 0. It also falls if the attribution off the object shrinks
-    as a whole, and its gradient does not vanish where most of the attribution is far away.
-    ``share``: ``sum_uv P * D``, in [0, 1], the mean distance of the attribution.
-    Source: Hagos et al. 2023 (arXiv 2309.05548) for the penalty by distance; mass and share are
+    ``mass``: ``sum_uv M+ * D``, at least 0. It also decreases if the attribution off the object
+    shrinks as a whole, and its gradient does not vanish if most of the attribution is far away.
+    ``share``: ``sum_uv P * D``, in [0, 1]: the mean distance of the attribution to the object.
+    Source: Hagos et al. 2023 (arXiv 2309.05548) for the distance penalty; mass and share are
     differentiable forms of it.
 
     Args:
@@ -49,7 +50,7 @@ def xbl_d(
 
 
 def combined_distance(distance: Tensor, decoy_mask: Tensor, *, wrong: float) -> Tensor:
-    """``D+ = max(D, wrong * E)``: distance to the object, and at least ``wrong`` in wrong cells.
+    """``D+ = max(D, wrong * E)``: distance to the object, but at least ``wrong`` in wrong cells.
 
     A cell on the object that also sees the wrong region through its receptive field is penalised:
     where the two annotations disagree, "wrong" takes precedence over "object".
@@ -57,7 +58,7 @@ def combined_distance(distance: Tensor, decoy_mask: Tensor, *, wrong: float) -> 
     Args:
         distance: ``(N, h, w)`` as in :func:`xbl_d`.
         decoy_mask: bool ``(N, h, w)``, cells that see the region marked as wrong.
-        wrong: least penalty of those cells, in grid diagonals.
+        wrong: smallest penalty of those cells, in grid diagonals.
 
     >>> combined_distance(torch.tensor([[[0.0, 0.0, 0.5]]]), torch.tensor([[[False, True, True]]]),
     ...     wrong=0.3)
@@ -76,10 +77,11 @@ def xbl_d_gated(
     form: Form = "mass",
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """:func:`xbl_d` with the distance counted inside the decoy only: ``sum_uv M+ * D * E``.
+    """:func:`xbl_d` with distance counted inside the decoy only: ``sum_uv M+ * D * E``.
 
-    A literal reading of the paper: the distance of what overlaps the region marked as wrong. In the
-    ``share`` form ``P`` is still the share of the whole CAM. Both annotations are needed.
+    The paper's wording, read literally: the distance of the attribution that overlaps the region
+    marked as wrong. The ``share`` form still divides by the sum of the whole CAM. Only images with
+    both annotations count.
     Source: Hagos et al. 2023 (arXiv 2309.05548), in a differentiable form.
 
     Args:
@@ -101,13 +103,13 @@ def xbl_d_gated(
 
 
 def overlap(cam: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
-    """Attribution on the region marked as wrong, as mass: ``sum_uv M+ * E``, at least 0.
+    """Attribution on the region marked as wrong: ``sum_uv M+ * E``, at least 0.
 
-    :func:`xbl_d` as mass with ``E`` in the place of the distance; a control of this
-    compendium.
+    The ``mass`` form of :func:`xbl_d` with ``E`` in place of the distance.
+    Source: this compendium, as a control.
 
     Args:
-        cam: ``(N, h, w)``, at least 0 and finite.
+        cam: ``(N, h, w)``, non-negative and finite.
         decoy_mask: bool ``(N, h, w)``, the region marked as wrong, ``E``.
         reduction: as in :func:`xbl_d`.
 
@@ -119,12 +121,12 @@ def overlap(cam: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean") -
 
 
 def rrr_g(cam: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
-    """Overlap of the CAM with the region marked as wrong: ``sum_uv (B+ * E)^2``.
+    """Squared attribution on the region marked as wrong: ``sum_uv (B+ * E)^2``.
 
-    Source: Schramowski et al. 2020, RRR carried to Grad-CAM ("RRR-G" in Friedrich et al. 2023).
+    Source: Schramowski et al. 2020, who apply RRR to Grad-CAM; "RRR-G" in Friedrich et al. 2023.
 
     Args:
-        cam: ``(N, h, w)``, at least 0 and finite.
+        cam: ``(N, h, w)``, non-negative and finite.
         decoy_mask: bool ``(N, h, w)``, the region marked as wrong, ``E``.
         reduction: as in :func:`xbl_d`.
 
@@ -137,12 +139,13 @@ def rrr_g(cam: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean") -> 
 
 
 def energy(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
-    """Attribution that misses the object: ``1 - sum_uv P * R``, in [0, 1]; 1 for a dead CAM.
+    """Share of the attribution off the object: ``1 - sum_uv P * R``, in [0, 1].
 
+    An all-zero map has the value 1 and no gradient.
     Source: Rao et al. 2023, "Studying How to Efficiently and Effectively Guide Models".
 
     Args:
-        cam: ``(N, h, w)``, at least 0 and finite.
+        cam: ``(N, h, w)``, non-negative and finite.
         object_mask: bool ``(N, h, w)``, ``R``.
         reduction: as in :func:`xbl_d`.
 
@@ -155,7 +158,7 @@ def energy(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -
 
 
 def hint(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
-    """The CAM should be the object mask: ``mean_uv (B+ - R)^2``, in [0, 1].
+    """Squared difference between CAM and object mask: ``mean_uv (B+ - R)^2``, in [0, 1].
 
     Source: Selvaraju et al. 2019, in the form of Friedrich et al. 2023. Arguments as
     :func:`energy`.
@@ -169,9 +172,9 @@ def hint(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> 
 
 
 def l1(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
-    """The CAM should be the object mask: ``mean_uv |B+ - R|``, in [0, 1].
+    """Absolute difference between CAM and object mask: ``mean_uv |B+ - R|``, in [0, 1].
 
-    Source: Rao et al. 2023 (there after Gao et al. 2022). Arguments as :func:`energy`.
+    Source: Rao et al. 2023, after Gao et al. 2022. Arguments as :func:`energy`.
 
     >>> l1(torch.tensor([[[4.0, 2.0]]]), torch.tensor([[[True, False]]]))
     tensor(0.2500)
@@ -182,17 +185,17 @@ def l1(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Te
 
 
 def ppce(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
-    """Per-pixel cross-entropy of the CAM to 1 inside the object: ``-mean_{R} log B+``, in nats.
+    """Per-pixel cross-entropy of the CAM to 1 inside the object: ``-mean_R log B+``, in nats.
 
-    A cell's logarithm is at least -100, that of a cell at 0, as in ``binary_cross_entropy``.
-    Source: Rao et al. 2023 (there after Shen et al. 2021). Arguments as :func:`energy`.
+    Logarithms are clamped to at least -100, as in ``binary_cross_entropy``; cells at 0 have -100.
+    Source: Rao et al. 2023, after Shen et al. 2021. Arguments as :func:`energy`.
 
     >>> ppce(torch.tensor([[[4.0, 4.0]]]), torch.tensor([[[True, False]]]))
     tensor(0.)
     """
     _check_cam(cam, object_mask, "object_mask")
     lit = object_mask & (cam > 0)
-    # log 1 = 0 elsewhere, where a logarithm of 0 would make the gradient NaN
+    # The other cells get log 1 = 0, because the logarithm of 0 would make the gradient NaN.
     gained = torch.where(lit, _scaled(cam), 1.0).log().clamp(min=-100).sum((1, 2))
     cells = object_mask.sum((1, 2))
     dark = cells - lit.sum((1, 2))
@@ -205,13 +208,10 @@ def rrr(input_gradient: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "m
     Source: Ross, Hughes and Doshi-Velez 2017, eq. 1.
 
     Args:
-        input_gradient: ``(N, C, H, W)``, gradient of the summed log probabilities with respect to
-            the images, made with ``create_graph=True``; finite.
-        decoy_mask: bool ``(N, H, W)`` at the images' resolution.
+        input_gradient: ``(N, C, H, W)``, finite: gradient of the summed log probabilities with
+            respect to the images, computed with ``create_graph=True``.
+        decoy_mask: bool ``(N, H, W)`` at the resolution of the images.
         reduction: as in :func:`xbl_d`.
-
-    Raises:
-        ValueError: shapes that do not fit, a gradient that is not finite, an unknown reduction.
 
     >>> rrr(torch.tensor([[[[2.0, 3.0]]]]), torch.tensor([[[True, False]]]))
     tensor(4.)
@@ -230,20 +230,17 @@ def rbr(
 ) -> Tensor:
     """Right for better reasons: ``sum_pixels (E * d/dx sum_k log p_k * d/dx I)^2``.
 
-    :func:`rrr` weighted by influence: ``I = sum_theta dCE/dtheta`` of a sample is how training on
-    it moves the weights (the influence function with the identity in place of the Hessian), and its
-    gradient tells which pixels it owes that to.
+    :func:`rrr` weighted by the influence of each pixel on the weights. ``I = sum_theta dCE/dtheta``
+    is the influence function of a sample with the identity in place of the Hessian.
     Source: Shao, Skryagin, Stammer, Schramowski and Kersting 2021, "Right for Better Reasons", in
     the form of Friedrich et al. 2023.
 
     Args:
         input_gradient: ``(N, C, H, W)`` as in :func:`rrr`.
-        influence_gradient: ``(N, C, H, W)``, ``d/dx I``, made with ``create_graph=True``; finite.
-        decoy_mask: bool ``(N, H, W)`` at the images' resolution.
+        influence_gradient: ``(N, C, H, W)``, finite: ``d/dx I``, computed with
+            ``create_graph=True``.
+        decoy_mask: bool ``(N, H, W)`` at the resolution of the images.
         reduction: as in :func:`xbl_d`.
-
-    Raises:
-        ValueError: as :func:`rrr`.
 
     >>> gradient, mask = torch.tensor([[[[2.0, 3.0]]]]), torch.tensor([[[True, False]]])
     >>> rbr(gradient, torch.tensor([[[[-0.5, 7.0]]]]), mask)
@@ -266,11 +263,11 @@ def xbl_d_released(
 ) -> Tensor:
     """Mean distance ``d`` of the released scripts, for the softmax output of the true class.
 
-    The training loss there is ``2.7 CE + 0.1 mean d``. ``d`` is computed from *indices*, which have
-    no derivative: it changes the value of the loss and never a weight.
-    Source: read from the TensorFlow code of Hagos et al. (github.com/Msgun/XBL-D). This is a
-    statement about that code, not about the paper's results. Unlike there, where object edges are
-    looked up by position in the shuffled batch, every image is paired with its own annotation.
+    Their training loss is ``2.7 CE + 0.1 mean d``. ``d`` is computed from *indices*, which have no
+    derivative: it changes the value of the loss but no weight. Here every image has its own
+    annotation; the scripts look up object edges by the position in the shuffled batch.
+    Source: the TensorFlow code of Hagos et al. (github.com/Msgun/XBL-D). This is a statement about
+    that code, not about the paper's results.
 
     Args:
         features: ``(N, K, h, w)``.
@@ -286,6 +283,8 @@ def xbl_d_released(
 
 def guided_grad_cam(features: Tensor, probabilities: Tensor) -> Tensor:
     """Grad-CAM of the released scripts, with channel weights ``mean_uv 1[A > 0] 1[g > 0] g``.
+
+    ``g`` is the gradient of the probability with respect to ``A``.
 
     Args:
         features: ``(N, K, h, w)``, ``A``.
@@ -303,9 +302,9 @@ def guided_grad_cam(features: Tensor, probabilities: Tensor) -> Tensor:
 def object_edges(object_mask: Tensor) -> Tensor:
     """Edges of the object as the released scripts find them, along the flattened grid.
 
-    They pass the *flattened* mask to OpenCV's Canny detector, which treats it as an image one pixel
-    wide. The gradient is then ``|m[i+1] - m[i-1]|``, and non-maximum suppression keeps ``i`` if
-    its gradient exceeds that of ``i - 1`` and is at least that of ``i + 1``.
+    The scripts pass the *flattened* mask to OpenCV's Canny detector, which treats it as an image
+    one pixel wide. Its gradient is then ``|m[i+1] - m[i-1]|``, and non-maximum suppression keeps
+    ``i`` if its gradient exceeds that of ``i - 1`` and is at least that of ``i + 1``.
 
     Args:
         object_mask: bool ``(N, h, w)``.
@@ -324,12 +323,12 @@ def object_edges(object_mask: Tensor) -> Tensor:
 
 
 def index_distance(cam: Tensor, decoy_mask: Tensor, object_mask: Tensor) -> Tensor:
-    """Released ``d``: mean distance of both ends of the overlap to the object, in flat indices.
+    """``d`` of the released scripts: mean distance of both ends of the overlap to the object.
 
-    The ends are the first and the last index of the flattened grid where
-    ``relu(cam) * decoy_mask > 0``; each distance is to the nearest index of :func:`object_edges`.
-    On a 14x14 grid, vertical neighbours are 14 apart; the end of a row and the start of the next
-    are 1 apart.
+    The ends are the first and the last index of the flattened grid with
+    ``relu(cam) * decoy_mask > 0``; distances are in flat indices, to the nearest index of
+    :func:`object_edges`. On a 14x14 grid, vertical neighbours are therefore 14 apart, while the end
+    of a row and the start of the next are 1 apart.
 
     Args:
         cam: ``(N, h, w)``, signed.
@@ -337,7 +336,7 @@ def index_distance(cam: Tensor, decoy_mask: Tensor, object_mask: Tensor) -> Tens
         object_mask: bool ``(N, h, w)``.
 
     Returns:
-        ``(N,)``, 0 where nothing overlaps or the object has no edge; never part of a graph.
+        ``(N,)``, 0 if nothing overlaps or the object has no edge; never part of a graph.
 
     >>> row = lambda *cells: torch.tensor([[cells]])
     >>> index_distance(row(1.0, 2.0, 0.0, 0.0, 0.0), row(True, True, False, False, False),
@@ -397,7 +396,7 @@ def _non_empty(mask: Tensor) -> Tensor:
 
 
 def _reduce(per_sample: Tensor, annotated: Tensor, reduction: Reduction) -> Tensor:
-    """Reduce losses ``(N,)``; samples without annotation do not count."""
+    """Reduce losses ``(N,)``, ignoring samples without annotation."""
     per_sample = torch.where(annotated, per_sample, 0.0)
     if reduction == "none":
         return per_sample

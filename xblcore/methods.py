@@ -149,9 +149,7 @@ def _xbl_d_plus_first(step: Step) -> Tensor:
 
 def _xbl_d_gated(step: Step) -> Tensor:
     cells = step.cells
-    return losses.xbl_d_gated(
-        step.cam("hires_cam", "projection"), cells.distance, cells.decoy_mask
-    )
+    return losses.xbl_d_gated(step.cam("hires_cam", "projection"), cells.distance, cells.decoy_mask)
 
 
 def _xbl_d_released(step: Step) -> Tensor:

@@ -1,11 +1,12 @@
 """Explanation and behaviour metrics: pure functions, one value per image, NaN where undefined.
 
 In the formulas ``M`` is a non-negative CAM ``(N, h, w)``, ``P = M / sum M`` and ``B = M / max M``
-(per image), ``A = (B > threshold)`` the activated cells with ``threshold`` in [0, 1), ``R`` a
-bool object mask, ``E`` a bool decoy mask and ``D`` a distance map, all ``(N, h, w)``.
+(per image), ``A = (B > threshold)`` the activated cells with ``threshold`` in [0, 1), ``R`` a bool
+object mask, ``E`` a bool decoy mask and ``D`` a distance map, all ``(N, h, w)``. Metrics return
+``(N,)``.
 
-A metric is NaN, never a hit, for an all-zero map, an empty mask or a NaN distance map.
-:data:`METRICS` lists all metrics with their direction.
+All-zero maps, empty masks and NaN distance maps give NaN; report the share of NaN next to each
+mean. :data:`METRICS` lists all metrics with their direction.
 """
 
 from __future__ import annotations
@@ -73,9 +74,9 @@ def energy_pointing_game(cam: Tensor, object_mask: Tensor) -> Tensor:
 def pointing_game(cam: Tensor, object_mask: Tensor, *, tolerance: float = 0.0) -> Tensor:
     """Whether the CAM's maximum is on the object, ``argmax M in R`` (Zhang et al. 2016).
 
-    If several cells share the maximum, the value is the share of them on the object, the expected
-    value of drawing one at random. A maximum up to ``tolerance`` cells (Euclidean) from the object
-    is a hit.
+    If several cells attain the maximum, the value is the share of them on the object: the expected
+    value if ties are broken at random. A maximum at most ``tolerance`` cells (Euclidean distance)
+    from the object is a hit.
 
     >>> pointing_game(torch.tensor([[[1.0, 4, 4]]]), torch.tensor([[[True, True, False]]]))
     tensor([0.5000])
@@ -90,8 +91,8 @@ def pointing_game(cam: Tensor, object_mask: Tensor, *, tolerance: float = 0.0) -
 def relevance_rank_accuracy(cam: Tensor, object_mask: Tensor) -> Tensor:
     """Share of the K strongest cells on the object, ``|top_K R| / K, K = |R|`` (Arras et al. 2022).
 
-    Cells that tie for the last of the K places count in proportion, the expected value for a random
-    order (a rectified CAM has many zeros).
+    Cells that tie for the last of the K places count in proportion: the expected value if ties are
+    broken at random. Ties are common, because a rectified CAM has many zeros.
 
     >>> relevance_rank_accuracy(torch.tensor([[[4.0, 3]]]), torch.tensor([[[False, True]]]))
     tensor([0.])
@@ -109,7 +110,7 @@ def relevance_rank_accuracy(cam: Tensor, object_mask: Tensor) -> Tensor:
 def attribution_distance(cam: Tensor, distance: Tensor) -> Tensor:
     """Mean distance of the attribution to the object, ``sum P D`` (after Hagos et al. 2023).
 
-    In the unit of ``distance``; at most ``max D``, which is below 1 for normalised maps.
+    In the units of ``distance``; at most ``max D``, which is below 1 for normalised maps.
 
     >>> attribution_distance(torch.tensor([[[3.0, 1]]]), torch.tensor([[[0.0, 0.5]]]))
     tensor([0.1250])
@@ -121,10 +122,10 @@ def attribution_distance(cam: Tensor, distance: Tensor) -> Tensor:
 
 
 def distance_focus(cam: Tensor, distance: Tensor) -> Tensor:
-    """How close to the object attribution stays, ``1 - sum P D / max D`` (after Hagos et al. 2023).
+    """Closeness of attribution to the object, ``1 - sum P D / max D`` (after Hagos et al. 2023).
 
-    0: as far from the object as the image allows. NaN also if the object fills the image
-    (``max D = 0``).
+    1: all attribution on the object. 0: as far from the object as the image allows. Also NaN if the
+    object fills the image (``max D = 0``).
 
     >>> distance_focus(torch.tensor([[[3.0, 1]]]), torch.tensor([[[0.0, 0.5]]]))
     tensor([0.7500])
@@ -135,7 +136,7 @@ def distance_focus(cam: Tensor, distance: Tensor) -> Tensor:
 
 
 def all_zero(cam: Tensor) -> Tensor:
-    """1 for a CAM without any positive value, else 0; never NaN.
+    """1 for an all-zero map, else 0; never NaN. Its mean is the share of undefined maps.
 
     >>> all_zero(torch.tensor([[[0.0, 0.0]], [[0.0, 0.1]]]))
     tensor([1., 0.])
@@ -144,7 +145,7 @@ def all_zero(cam: Tensor) -> Tensor:
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """1 if the first of the largest logits ``(N, C)`` is that of the label, else 0.
+    """1 if the prediction, the argmax of the logits ``(N, C)``, is the label, else 0.
 
     >>> accuracy(torch.tensor([[1.0, 3], [1, 3]]), torch.tensor([1, 0]))
     tensor([1., 0.])
@@ -157,7 +158,9 @@ def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def decoy_flip_rate(logits: Tensor, swapped_logits: Tensor) -> Tensor:
-    """1 if the prediction changes when only the decoy changes, else 0: causal reliance on it.
+    """1 if the prediction changes when only the decoy is swapped, else 0: causal reliance on it.
+
+    Logits ``(N, C)`` of the same images with their decoy and with that of another class.
 
     >>> decoy_flip_rate(torch.tensor([[1.0, 3], [1, 3]]), torch.tensor([[2.0, 1], [0, 1]]))
     tensor([1., 0.])
@@ -173,13 +176,13 @@ class Metric:
     """A metric with its direction; all values are in [0, 1]."""
 
     function: Callable[..., Tensor]  # returns (N,)
-    needs: tuple[str, ...]  # its positional arguments by name
+    needs: tuple[str, ...]  # names of its positional arguments
     higher_is_better: bool
-    kind: Literal["overlap", "distance", "behaviour", "health"]  # C3: distance against overlap
+    kind: Literal["overlap", "distance", "behaviour", "health"]  # claim C3 compares the first two
 
     @property
     def summary(self) -> str:
-        """One line: what it is, formula, source."""
+        """One line: definition, formula, source."""
         return (self.function.__doc__ or "").partition("\n")[0]
 
 
@@ -202,7 +205,7 @@ METRICS: dict[str, Metric] = {metric.function.__name__: metric for metric in _ME
 
 
 def _checked(cam: Tensor, mask: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``B`` and the mask, each (N, h w), and where a value is defined, (N,)."""
+    """Return ``B`` and the mask, each (N, h * w), and which samples are defined, (N,)."""
     relative, alive = _relative(cam)
     _check(mask, name, "boolean", cam.shape)
     return relative, mask.flatten(1), mask.flatten(1).any(1) & alive
@@ -216,28 +219,30 @@ def _active(cam: Tensor, mask: Tensor, name: str, threshold: float) -> tuple[Ten
 
 
 def _relative(cam: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ``B`` (N, h w), exactly 1 at the peak, and where the CAM is not all zero, (N,)."""
+    """Return ``B`` (N, h * w), exactly 1 at the maximum, and which maps are not all zero, (N,)."""
     if cam.ndim != 3 or 0 in cam.shape[1:] or not cam.is_floating_point():
         raise ValueError(f"cam must be floating (N, h, w), got {cam.dtype} {tuple(cam.shape)}")
     least, most = cam.aminmax() if len(cam) else (0, 0)
-    if not 0 <= least <= most < math.inf:  # NaN where there is one
+    if not 0 <= least <= most < math.inf:  # also rejects NaN
         _reject(cam, ~((cam >= 0) & cam.isfinite()), "cam must be at least 0 and finite")
-    cam = cam.to(torch.promote_types(cam.dtype, torch.float32)).flatten(1)  # sums need 32 bits
+    cam = cam.to(torch.promote_types(cam.dtype, torch.float32)).flatten(
+        1
+    )  # half precision is too coarse for sums
     peak = cam.amax(1)
     return cam / torch.where(peak > 0, peak, 1)[:, None], peak > 0
 
 
 def _ascending(values: Tensor) -> Tensor:
-    """Sort each row; NumPy is faster on the CPU because PyTorch also returns the indices."""
+    """Sort each row. NumPy is faster on the CPU, because PyTorch also returns the indices."""
     if values.device.type == "cpu":
         return torch.from_numpy(np.sort(values.detach().numpy(), axis=1))
     return values.sort(1).values
 
 
 def _dilate(mask: Tensor, radius: float) -> Tensor:
-    if radius < 1:  # the disc is one cell
+    if radius < 1:  # the disc is a single cell
         return mask
-    reach = min(int(radius), max(mask.shape[1:]))  # a disc beyond the grid changes nothing
+    reach = min(int(radius), max(mask.shape[1:]))  # a larger disc makes no difference
     offset = torch.arange(-reach, reach + 1, device=mask.device)
     disc = (offset[:, None].square() + offset.square() <= radius**2).float()
     near = torch.nn.functional.conv2d(mask[:, None].float(), disc[None, None], padding=reach)

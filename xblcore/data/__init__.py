@@ -7,7 +7,7 @@ the data.
 """
 
 from xblcore.data.sources import DataUnavailableError
-from xblcore.data.splits import SPLITS, DataConfig
+from xblcore.data.splits import SPLITS, DataConfig, Drawn, clean_examples, draw_splits
 from xblcore.data.store import build, decoyed, fetch, info, load
 from xblcore.data.tasks import TASKS, Recipe, Task
 
@@ -16,10 +16,13 @@ __all__ = [
     "TASKS",
     "DataConfig",
     "DataUnavailableError",
+    "Drawn",
     "Recipe",
     "Task",
     "build",
+    "clean_examples",
     "decoyed",
+    "draw_splits",
     "fetch",
     "info",
     "load",

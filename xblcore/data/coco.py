@@ -65,12 +65,7 @@ def sources(raw: Path, config: DataConfig) -> dict[str, str] | None:
 
 
 def fetch(raw: Path, config: DataConfig, progress: bool) -> None:
-    """Download the annotations and as many images of each class as the config needs.
-
-    Raises:
-        DataUnavailableError: too few images could be downloaded; those that arrived are kept.
-        ValueError: the config asks for more images than MS-COCO has.
-    """
+    """Download the annotations and as many images of each class as the config needs."""
     remedies = (
         "connect to the internet and run this again; what has arrived is kept",
         f"put {ANNOTATIONS.name} into {raw / 'coco'} and the images into {raw / 'coco' / 'images'}",
@@ -103,10 +98,9 @@ def fetch(raw: Path, config: DataConfig, progress: bool) -> None:
 
 
 def draw(raw: Path, config: DataConfig) -> dict[str, Drawn]:
-    """Draw the splits, with as many images of each class; the object is the union of its instances.
+    """Draw the splits from equally many images of each class.
 
-    Raises:
-        ValueError: there are too few usable images.
+    The object is the union of all instances of the class.
     """
     pools = []
     for part, count in _needed(config).items():
@@ -131,10 +125,9 @@ def draw(raw: Path, config: DataConfig) -> dict[str, Drawn]:
 
 
 def read_candidates(path: Path, part: str, seed: int) -> tuple[COCO, list[list[Entry]]]:
-    """Read an annotation file.
+    """Read an annotation file: its index, and for each class its images in random order.
 
-    Returns:
-        Its index, and for each class the images that show it and not the other, in random order.
+    Images that show both classes are left out.
     """
     with contextlib.redirect_stdout(io.StringIO()):  # COCO prints its progress
         coco = COCO(path)
@@ -152,9 +145,7 @@ def read_image(
 ) -> tuple[Pixels, Mask, int] | None:
     """Read one image, ``(3, size, size)``, its object mask, ``(size, size)``, and its id.
 
-    Returns:
-        None if the image is missing, broken or of another size than annotated, or if nothing of
-        the object remains.
+    None if the image is missing, broken or not of the annotated size, or if the mask is empty.
     """
     mask = np.zeros((image["height"], image["width"]), bool)
     category = coco.getCatIds(catNms=[CLASSES[label]])

@@ -48,11 +48,7 @@ def sources(raw: Path, config: DataConfig) -> dict[str, str] | None:
 
 
 def fetch(raw: Path, config: DataConfig, progress: bool) -> None:
-    """Get the four files from Debian's package or from a mirror.
-
-    Raises:
-        DataUnavailableError: neither works.
-    """
+    """Get the four files from Debian's package or from a mirror."""
     if _copied(raw):
         return
     tried = [f"{DEBIAN_FOLDER}: no such files"]

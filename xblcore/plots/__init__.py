@@ -1,4 +1,5 @@
-"""Every figure: functions that take axes or a figure and NumPy or pandas data, and return the axes.
+"""Figures: functions that take an ``Axes`` or a ``Figure`` and NumPy or pandas data, and return it.
 
-No torch here, and nothing of the library but where its files lie and how results are read.
+Titles state the finding, computed from the numbers shown, and the kind of data. Functions that take
+a figure set its size. No torch here.
 """

@@ -1,25 +1,28 @@
-"""How every figure looks: names, one colour and marker per method, titles, and writing to files.
+"""The look of all figures: settings, colours and markers, titles, and writing to files.
 
-The colours are those of Okabe and Ito (2008), which stay apart for colour-blind readers; the
-markers stay apart in greyscale.
+The colours are those of Okabe and Ito (2008), which readers with a colour vision deficiency can
+tell apart; methods that share a colour have different markers.
 """
 
 from __future__ import annotations
 
-import zlib
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import matplotlib as mpl
-import yaml
+import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from xblcore import project
-
-if TYPE_CHECKING:
-    import pandas as pd
+from xblcore.methods import METHODS
+from xblcore.study import tables
 
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#7f7f7f", "#e69f00", "#56b4e9", "#009e73"
 BLUE, VERMILLION, PURPLE = "#0072b2", "#d55e00", "#cc79a7"
@@ -27,13 +30,19 @@ COLOURS = {
     "black": BLACK, "grey": GREY, "orange": ORANGE, "sky": SKY, "green": GREEN, "blue": BLUE,
     "vermillion": VERMILLION, "purple": PURPLE,
 }  # fmt: skip
+REFERENCE = "#555555"  # of reference lines
+BAND = "#f5f5f5"  # behind every other row
+SMALL = 8.5  # points
 
 RC: dict[Any, Any] = {
     "figure.dpi": 100,
     "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
     "savefig.dpi": 160,
+    "savefig.facecolor": "white",
     "savefig.bbox": "tight",
     "savefig.pad_inches": 0.05,
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that figures look alike everywhere
     "font.size": 10.0,
     "axes.titlesize": 10.5,
     "axes.labelsize": 10.0,
@@ -41,177 +50,166 @@ RC: dict[Any, Any] = {
     "ytick.labelsize": 9.5,
     "legend.fontsize": 9.0,
     "legend.frameon": False,
-    "figure.titlesize": 12.0,
+    "figure.titlesize": 11.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": True,
     "grid.color": "#e3e3e3",
     "grid.linewidth": 0.7,
-    "svg.hashsalt": "xblcore",
     "image.cmap": "viridis",
 }
-
-
-Marker = str | tuple[int, Literal[0, 1, 2], int]
-"""A marker of matplotlib: its name, or number of points, kind and degrees."""
+POOLED = "pooled"  # the task of rows that combine all tasks
 
 
 @dataclass(frozen=True)
-class MethodStyle:
-    """How a method appears in every figure and table."""
+class Look:
+    """Label, colour, marker and marker size (points) of a series."""
 
     label: str
     colour: str
-    marker: Marker
+    marker: Any = "o"  # of matplotlib
 
     @property
     def size(self) -> float:
-        """Of the marker in points, so that all look equally large."""
+        """Marker size in points that makes all markers look equally large."""
         if isinstance(self.marker, tuple):
-            return 10.0
-        return {"*": 12.0, "D": 6.5, "P": 8.5, "X": 8.5}.get(self.marker, 7.5)
+            return 9.0
+        return {"*": 11.0, "D": 6.0, "P": 8.0, "X": 8.0}.get(self.marker, 7.0)
 
 
-def _looks() -> dict[str, MethodStyle]:
-    """What ``methods.yaml`` beside this file says of each method."""
-    text = (Path(__file__).parent / "methods.yaml").read_text(encoding="utf-8")
-    return {name: _look(name, **look) for name, look in yaml.safe_load(text).items()}
+def look(method: str) -> Look:
+    """Return the look of a method, from the registry; others are grey.
 
-
-def _look(name: str, *, label: str, colour: str, marker: Any) -> MethodStyle:
-    if colour not in COLOURS:
-        raise ValueError(
-            f"colour of {name} in xblcore/plots/methods.yaml must be one of "
-            f"{', '.join(COLOURS)}, got {colour!r}"
-        )
-    return MethodStyle(
-        label, COLOURS[colour], tuple(marker) if isinstance(marker, list) else marker
-    )
-
-
-METHODS = _looks()
-
-LABELS = {
-    "iou": "IoU",
-    "dead_cam": "Dead CAM",
-    "none": "",
-    "grad_cam": "Grad-CAM",
-    "hires_cam": "HiResCAM",
-    "hires_cam_log_prob": "HiResCAM (log p)",
-    "input_x_gradient": "Input × gradient",
-    "integrated_gradients": "Integrated gradients",
-    "occlusion": "Occlusion",
-    "decoy_fashion_mnist": "Decoy Fashion-MNIST",
-    "decoy_cifar10": "Decoy CIFAR-10",
-    "decoy_coco": "Decoy MS-COCO",
-    "pooled": "all tasks, pooled by rank",
-    "val": "validation images",
-    "val_swapped": "validation images, decoy swapped",
-    "test_decoy": "test images with a random decoy",
-    "test_clean": "clean test images",
-}
-
-
-def use() -> None:
-    """Set matplotlib to the look of this study; once, at the top of a notebook."""
-    mpl.rcParams.update(RC)
-
-
-def method(name: str) -> MethodStyle:
-    """Look of a method; one that is not listed gets a lasting one made from its name.
-
-    >>> method("rrr").marker, method("my_loss").label, method("my_loss") == method("my_loss")
-    ('^', 'my_loss', True)
+    >>> look("xbl_d_plus").colour == BLUE, look("my_loss")
+    (True, Look(label='my_loss', colour='#7f7f7f', marker='o'))
     """
-    if name in METHODS:
-        return METHODS[name]
-    digest = zlib.crc32(name.encode())
-    colours = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
-    return MethodStyle(name, colours[digest % 6], f"${name[0].upper()}$")
+    if method not in METHODS:
+        return Look(method, GREY)
+    entry = METHODS[method]
+    return Look(entry.label, COLOURS.get(entry.colour, entry.colour), entry.marker)
 
 
 def label(name: str) -> str:
-    """Name of a method, metric, explainer, split or task, as a reader sees it.
+    """Return the name of a method, task, split, metric or explainer for readers.
 
-    >>> label("rrr_g"), label("distance_focus"), label("test_clean")
-    ('RRR-G', 'Distance focus', 'clean test images')
+    >>> label("rrr_g"), label("test_clean"), label("pooled")
+    ('RRR-G', 'clean test images', 'All tasks')
     """
-    if name in METHODS:
-        return METHODS[name].label
-    return LABELS.get(name, name.replace("_", " ").capitalize())
+    return "All tasks" if name == POOLED else tables.label(name)
 
 
-def title(what: str, *, task: str, data: str) -> str:
-    """Title of a figure; it says so if the data are not the original ones.
+def number(value: float, decimals: int = 2) -> str:
+    """Format a number with a proper minus sign.
 
-    >>> title("Accuracy", task="decoy_coco", data="stand-in")
-    'Accuracy: Decoy MS-COCO (stand-in data)'
+    >>> number(-0.456), number(-0.001), number(float("nan"))
+    ('−0.46', '0.00', 'undefined')
     """
-    return f"{what}: {task_label(task, data=data)}"
+    if math.isnan(value):
+        return "undefined"
+    return f"{value:z.{decimals}f}".replace("-", "−")
 
 
-def task_label(task: str, *, data: str) -> str:
-    """Name of a task; it says so if the data are not the original ones.
+def kind_of_data(kinds: Iterable[str]) -> str:
+    """Describe the data of one or several tasks.
 
-    >>> task_label("decoy_coco", data="original"), task_label("pooled", data="partly stand-in")
-    ('Decoy MS-COCO', 'all tasks, pooled by rank (partly stand-in data)')
+    >>> kind_of_data(["original", "stand-in"]), kind_of_data(["tiny"]), kind_of_data(["original"])
+    ('partly stand-in data', 'tiny data', '')
     """
-    return label(task) if data == "original" else f"{label(task)} ({data} data)"
+    found = set(kinds)
+    others = " and ".join(sorted(found - {"original"}))
+    return f"{'partly ' if 'original' in found else ''}{others} data" if others else ""
 
 
-def data_of(runs: pd.DataFrame) -> str:
-    """Kind of data of runs of one or several tasks: ``original``, ``stand-in`` or a part of them.
+def about(task: str, data: str | Iterable[str]) -> str:
+    """Name a task and the kind of its data, unless that is the original.
 
-    >>> import pandas as pd
-    >>> data_of(pd.DataFrame({"data": ["original", "stand-in"]}))
-    'partly stand-in'
+    >>> about("decoy_coco", "stand-in"), about("decoy_coco", "original")
+    ('Decoy MS-COCO (stand-in data)', 'Decoy MS-COCO')
     """
-    kinds = set(runs["data"])
-    return kinds.pop() if len(kinds) == 1 else "partly stand-in"
+    kind = kind_of_data([data] if isinstance(data, str) else data)
+    return f"{label(task)} ({kind})" if kind else label(task)
 
 
-def title_of(what: str, runs: pd.DataFrame) -> str:
-    """:func:`title` for the one task that ``runs`` are of.
-
-    Raises:
-        ValueError: runs of none or of several tasks.
-    """
-    found = runs[["task", "data"]].drop_duplicates()
-    if len(found) != 1:
-        tasks = ", ".join(found["task"]) or "none"
-        raise ValueError(f"runs must be of one task, got {tasks}; select one before plotting")
-    return title(what, task=found["task"].iloc[0], data=found["data"].iloc[0])
+def about_table(table: pd.DataFrame) -> str:
+    """Name the task of a table with the columns ``task`` and ``data``; several are "All tasks"."""
+    names = table["task"].unique()
+    return about(names[0] if len(names) == 1 else POOLED, table["data"].unique())
 
 
-def panels(fig: Figure, count: int, *, columns: int, sharex: bool = False) -> list[Axes]:
-    """``count`` axes with a common y axis, row by row; the figure's last cells may stay empty."""
-    rows = -(-count // columns)
-    grid = fig.subplots(rows, columns, sharey=True, sharex=sharex, squeeze=False)
+def title(fig: Figure, finding: str, context: str) -> None:
+    """Set the title of a figure: the finding, wrapped to its width, then what it is about."""
+    fig.suptitle(_wrapped(fig, finding, context))
+
+
+def axes_title(ax: Axes, finding: str, context: str) -> None:
+    """Set the title of the only axes of a figure, as :func:`title`."""
+    fig = ax.get_figure(root=True)
+    assert fig is not None
+    ax.set_title(_wrapped(fig, finding, context), pad=10)
+
+
+def _wrapped(fig: Figure, finding: str, context: str) -> str:
+    fits = int(11 * fig.get_figwidth())  # characters of the title font
+    lines = -(-len(finding) // fits)
+    width = min(fits, len(finding) // lines + 10)  # lines of similar length
+    return f"{textwrap.fill(finding, width, break_on_hyphens=False)}\n{context}"
+
+
+def extremes(values: pd.Series[float]) -> tuple[str, float, str, float] | None:
+    """Return method and value of the highest and the lowest value; None if all are undefined."""
+    known = values.dropna()
+    if known.empty:
+        return None
+    high, low = str(known.idxmax()), str(known.idxmin())
+    return label(high), float(known[high]), label(low), float(known[low])
+
+
+def ordered(methods: Iterable[Any]) -> list[str]:
+    """Sort methods as in the registry; others come last."""
+    rank = {name: place for place, name in enumerate(METHODS)}
+    return sorted(map(str, methods), key=lambda name: rank.get(name, len(rank)))
+
+
+def panels(fig: Figure, count: int, *, columns: int, xlabel: str = "", ylabel: str = "",
+           sharex: bool = False) -> list[Axes]:  # fmt: skip
+    """Return ``count`` axes with a common y axis, row by row; other cells of the grid are empty."""
+    grid = fig.subplots(-(-count // columns), columns, sharey=True, sharex=sharex, squeeze=False)
     axes: list[Axes] = list(grid.flat)
     for ax in axes[count:]:
         ax.set_axis_off()
     for ax in axes[max(0, count - columns) : count]:
         ax.tick_params(labelbottom=True)
+        ax.set_xlabel(xlabel)
+    for ax in grid[:, 0]:
+        ax.set_ylabel(ylabel)
     return axes[:count]
 
 
-def save(fig: Figure, folder: str | Path, name: str) -> list[Path]:
-    """Write ``name.png`` and ``name.svg``, whole or not at all, the same bytes each time.
+def entry(series: Look, *, line: bool = False) -> Line2D:
+    """Return the legend entry of a series."""
+    return Line2D([], [], ls="-" if line else "", lw=1.6, marker=series.marker, ms=series.size,
+                  color=series.colour, mec="white", mew=0.6, label=series.label)  # fmt: skip
 
-    Args:
-        fig: the figure.
-        folder: made if it is missing.
-        name: of both files, without a suffix.
 
-    Returns:
-        The two paths.
-    """
-    paths = []
-    with mpl.rc_context(RC):
-        for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
-            path = Path(folder) / f"{name}{suffix}"
-            with project.write_atomic(path) as temporary:
-                fig.savefig(temporary, metadata=metadata)
-            paths.append(path)
-    return paths
+def legend(fig: Figure, handles: Sequence[Artist], *, heading: str | None = None) -> None:
+    """Put a legend below a figure, in as many columns as fit its width."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    fits = int(fig.get_figwidth() / (0.075 * longest + 0.55))
+    columns = max(1, min(len(handles), fits))
+    rows = -(-len(handles) // columns)
+    fig.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // rows),
+               title=heading)  # fmt: skip
+
+
+def save(fig: Figure, folder: str | Path, name: str) -> Path:
+    """Write ``<folder>/<name>.png`` atomically; the same figure gives the same bytes."""
+    path = Path(folder) / f"{name}.png"
+    with mpl.rc_context(RC), project.write_atomic(path) as temporary:
+        fig.savefig(temporary, metadata={"Software": None})
+    return path
+
+
+def use() -> None:
+    """Set matplotlib to this look, once at the top of a notebook."""
+    mpl.rcParams.update(RC)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,9 +11,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xblcore import project
+from xblcore.cam import CamMethod, ScoreKind
 from xblcore.data import DataConfig
 from xblcore.decoys import Decoy
-from xblcore.methods import METHODS
+from xblcore.methods import METHODS, WRONG
 
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -21,6 +24,45 @@ class _Strict(BaseModel):
     """Frozen, and a misspelt key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """How a run differs from the settings of its task; the default is the main grid.
+
+    Attributes:
+        annotated: number of annotated training images, drawn by the seed; None: all.
+        feedback: quality of the annotations, see :mod:`xblcore.study.feedback`.
+        switch_on: epochs of plain training before the method starts; its own epochs follow.
+        network: None: that of the task.
+        layer: the explained layer in training; None: that of the network.
+        cam_method: the CAM in training; None: that of the method.
+        score: the score in training; None: that of the method.
+        decoy: None: that of the task.
+        marked: which of two decoys are annotated.
+        margin: pixels by which wrong regions are widened; None: the receptive field.
+        wrong: ``c`` in ``D+ = max(D, c E)``.
+    """
+
+    annotated: int | None = None
+    feedback: str = "correct"
+    switch_on: int = 0
+    network: str | None = None
+    layer: str | None = None
+    cam_method: CamMethod | None = None
+    score: ScoreKind | None = None
+    decoy: Decoy | None = None
+    marked: Literal["all", "first"] = "all"
+    margin: int | None = None
+    wrong: float = WRONG
+
+    def __str__(self) -> str:
+        """Only what differs from the default, e.g. ``annotated=25``; empty for the main grid."""
+        return ", ".join(
+            f"{f.name}={getattr(self, f.name)}"
+            for f in fields(self)
+            if getattr(self, f.name) != f.default
+        )
 
 
 class Size(_Strict):
@@ -90,37 +132,69 @@ class _Profile(_Strict):
     tasks: dict[str, Size]
 
 
+class Experiment(_Strict):
+    """Runs of some methods under several conditions, with the weights of the main grid.
+
+    Attributes:
+        question: what it asks, in one sentence.
+        by: the field of the condition that varies, for figures.
+        tasks: on which it runs.
+        methods: that take part.
+        conditions: see :class:`Condition`; an empty one is the main grid.
+    """
+
+    question: str
+    by: str
+    tasks: list[str] = Field(min_length=1)
+    methods: list[str] = Field(min_length=1)
+    conditions: list[Condition] = Field(min_length=1)
+
+
 class Config(_Strict):
     """``params.yaml``.
 
     Attributes:
         profile: the profile that is run.
         device: ``auto``, ``cpu`` or ``cuda``.
+        results: folder of tables, figures and executed notebooks.
         tasks: of the main grid.
         methods: of the main grid.
         setup: data, decoy, network and candidate weights of each task.
         profiles: how much each profile runs.
+        experiments: around the main grid, by name.
     """
 
     profile: str
     device: Literal["auto", "cpu", "cuda"]
+    results: str = "results"
     tasks: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
     setup: dict[str, _Setup]
     profiles: dict[str, _Profile]
+    experiments: dict[str, Experiment] = {}
 
     @model_validator(mode="after")
     def _names(self) -> Config:
-        for name, values, known in (
+        checks: list[tuple[str, list[str], Collection[str]]] = [
             ("profile", [self.profile], self.profiles),
             ("tasks", self.tasks, self.setup),
-            ("tasks", self.tasks, self.own.tasks if self.profile in self.profiles else ()),
             ("methods", self.methods, METHODS),
-            *((f"weights of {task}", [*setup.weights], METHODS) for task, setup in
-              self.setup.items()),
-        ):  # fmt: skip
+            *((f"weights of {task}", [*own.weights], METHODS) for task, own in self.setup.items()),
+        ]
+        for name, own in self.experiments.items():
+            checks.append((f"tasks of {name}", own.tasks, self.setup))
+            checks.append((f"methods of {name}", own.methods, METHODS))
+            checks.append((f"by of {name}", [own.by], [f.name for f in fields(Condition)]))
+        if self.profile in self.profiles:
+            checks.append((f"tasks of {self.profile}", self.tasks, self.own.tasks))
+        for name, values, known in checks:
             if unknown := [value for value in values if value not in known]:
                 raise ValueError(f"{name} must be among {', '.join(known)}, got {unknown[0]!r}")
+        if self.profile == "smoke" and self.results == "results":
+            raise ValueError(
+                "results must be another folder for the profile smoke, got 'results', which holds "
+                "the committed ones; set results: build/smoke"
+            )
         if both := {*self.own.seeds} & {*self.own.selection_seeds}:
             raise ValueError(
                 "selection_seeds must not be among the reported seeds, "

@@ -13,9 +13,9 @@ import textwrap
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import joblib
 import numpy as np
@@ -25,55 +25,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from xblcore import cam, data, methods, metrics, project
-from xblcore.cam import CamMethod, ScoreKind
 from xblcore.decoys import Decoy, Decoyed
 from xblcore.examples import Examples
 from xblcore.study import config, evaluate, explainers, feedback, models
-from xblcore.study.config import TaskSettings
+from xblcore.study.config import Condition, TaskSettings
 from xblcore.study.evaluate import BEHAVIOUR, Measurement
 from xblcore.study.train import EpochLog, TrainConfig, fit
 
 GALLERY = 8  # images of test_decoy, one of each class, whose CAMs are kept over training
 SCHEDULER = "DASK_SCHEDULER_ADDRESS"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Condition:
-    """How a run differs from the settings of its task; the default is the main grid.
-
-    Attributes:
-        annotated: number of annotated training images, drawn by the seed; None: all.
-        feedback: quality of the annotations, see :mod:`xblcore.study.feedback`.
-        switch_on: epochs of plain training before the method starts; its own epochs follow.
-        network: None: that of the task.
-        layer: the explained layer in training; None: that of the network.
-        cam_method: the CAM in training; None: that of the method.
-        score: the score in training; None: that of the method.
-        decoy: None: that of the task.
-        marked: which of two decoys are annotated.
-        margin: pixels by which wrong regions are widened; None: the receptive field.
-        wrong: ``c`` in ``D+ = max(D, c E)``.
-    """
-
-    annotated: int | None = None
-    feedback: str = "correct"
-    switch_on: int = 0
-    network: str | None = None
-    layer: str | None = None
-    cam_method: CamMethod | None = None
-    score: ScoreKind | None = None
-    decoy: Decoy | None = None
-    marked: Literal["all", "first"] = "all"
-    margin: int | None = None
-    wrong: float = methods.WRONG
-
-    def __str__(self) -> str:
-        """Only what differs from the default, e.g. ``annotated=25``; empty for the main grid."""
-        return ", ".join(
-            f"{f.name}={getattr(self, f.name)}"
-            for f in fields(self)
-            if getattr(self, f.name) != f.default
-        )
 
 
 @dataclass(frozen=True)
@@ -175,9 +135,7 @@ def _load_decoyed(run: Run, settings: TaskSettings, split: str) -> Decoyed:
 
 
 @functools.lru_cache(maxsize=64)
-def _receptive_field(
-    network: str, layer: str, channels: int, size: int
-) -> cam.ReceptiveField:
+def _receptive_field(network: str, layer: str, channels: int, size: int) -> cam.ReceptiveField:
     model = models.build(network, channels=channels, classes=2, size=size, seed=0)
     return cam.receptive_field(model, layer, (channels, size, size))
 
@@ -193,32 +151,46 @@ def receptive_field(run: Run, settings: TaskSettings) -> cam.ReceptiveField:
 
 def training_examples(run: Run, settings: TaskSettings) -> Examples:
     """Return the training images of a run, annotated on the grid of the explained layer."""
-    condition, method = run.condition, methods.get(run.method)
-    annotated = load_split(run, settings, "train")
-    images = load_split(run, settings, method.train_split)
-    if condition.marked == "first":
-        first = _load_decoyed(run, settings, "train").first_mask
-        annotated = _with_masks(annotated, annotated.object_mask, first)
-    masks = feedback.mark(
+    condition, seen = run.condition, receptive_field(run, settings)
+    is_random = condition.feedback != "correct" or condition.annotated is not None
+    annotated = _annotated(
+        run.task,
+        condition.decoy or settings.decoy,
+        condition.marked,
         condition.feedback,
-        annotated.object_mask.numpy(),
-        annotated.decoy_mask.numpy(),
-        np.random.default_rng([1, run.seed]),
+        condition.annotated,
+        run.seed if is_random else None,
+        seen.grid,
+        seen.margin if condition.margin is None else condition.margin,
+        data.info(run.task)["digest"],
     )
-    if condition.annotated is not None:
-        masks = feedback.only_some(
-            masks, condition.annotated, np.random.default_rng([2, run.seed])
-        )
-    field_of_view = receptive_field(run, settings)
-    margin = field_of_view.margin if condition.margin is None else condition.margin
-    marked = _with_masks(
-        images, torch.from_numpy(masks.object_mask), torch.from_numpy(masks.decoy_mask)
-    )
-    return marked.on_grid(field_of_view.grid, margin=margin)
+    images = load_split(run, settings, methods.get(run.method).train_split).images
+    return replace(annotated, images=images)
 
 
-def _with_masks(examples: Examples, object_mask: Tensor, decoy_mask: Tensor) -> Examples:
-    return Examples(examples.images, examples.labels, object_mask, decoy_mask)
+@functools.lru_cache(maxsize=4)  # distance maps take as long as some epochs of training
+def _annotated(
+    task: str,
+    decoy: Decoy | None,
+    marked: str,
+    quality: str,
+    count: int | None,
+    seed: int | None,
+    grid: tuple[int, int],
+    margin: int,
+    digest: str,
+) -> Examples:
+    done = _decoyed(task, "train", decoy, digest)
+    examples = done.examples
+    wrong = done.first_mask if marked == "first" else examples.decoy_mask
+    masks = feedback.Marks(examples.object_mask.numpy(), wrong.numpy())
+    if seed is not None:
+        masks = feedback.mark(quality, *masks, np.random.default_rng([1, seed]))
+    if count is not None:
+        masks = feedback.only_some(masks, count, np.random.default_rng([2, seed or 0]))
+    object_mask, decoy_mask = map(torch.from_numpy, masks)
+    examples = replace(examples, object_mask=object_mask, decoy_mask=decoy_mask)
+    return examples.on_grid(grid, margin=margin)
 
 
 def gallery(run: Run, settings: TaskSettings) -> Examples:
@@ -285,7 +257,7 @@ def run(run: Run, *, settings: TaskSettings | None = None) -> Result:
 
 
 def measure(model: models.SplitNet, run: Run, settings: TaskSettings) -> list[Measurement]:
-    """Measure behaviour on all splits, and explanations on ``val`` and ``test_decoy``."""
+    """Measure behaviour on all splits, and explanations on ``test_decoy``."""
     device = device_of(settings)
     names = ("val", "val_swapped", "test_decoy", "test_clean")
     splits = {name: load_split(run, settings, name).to(device) for name in names}
@@ -299,17 +271,14 @@ def measure(model: models.SplitNet, run: Run, settings: TaskSettings) -> list[Me
         logits = evaluate.predict(model, splits["test_decoy"].images)
         flips = metrics.decoy_flip_rate(logits, evaluate.predict(model, second.images))
         rate = flips.double().mean().item()
-        rows.append(
-            Measurement("test_decoy", BEHAVIOUR, "second_decoy_flip_rate", rate, 0.0, rate)
-        )
+        rows.append(Measurement("test_decoy", BEHAVIOUR, "second_decoy_flip_rate", rate, 0.0, rate))
     grid = _own_grid(run, settings)
-    for split, maps, count in (
-        ("val", explainers.CAMS, settings.explained_images),
-        ("test_decoy", explainers.CAMS, settings.explained_images),
-        ("test_decoy", explainers.HELD_OUT, settings.held_out_images),
+    for maps, count in (
+        (explainers.CAMS, settings.explained_images),
+        (explainers.HELD_OUT, settings.held_out_images),
     ):
-        few = splits[split].take(slice(count)).on_grid(grid)
-        rows += evaluate.explanations(model, split, few, maps, layer=model.cam_layer)
+        few = splits["test_decoy"].take(slice(count)).on_grid(grid)
+        rows += evaluate.explanations(model, "test_decoy", few, maps, layer=model.cam_layer)
     return rows
 
 
@@ -480,9 +449,43 @@ def table(finished: Iterable[Result]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+# Trained networks
+
+
+def trained_model(result: Result, settings: TaskSettings) -> models.SplitNet:
+    """Return the network of a run of the main grid, in eval mode."""
+    if result.state is None:
+        raise ValueError(f"result must be of the main grid, got {result.run.condition}")
+    model = new_model(result.run, settings)
+    model.load_state_dict(result.state)
+    return model.eval()
+
+
+def median_result(finished: Sequence[Result], method: str) -> Result:
+    """Return the run of a method whose accuracy on clean test images is the median of its seeds."""
+    own = [result for result in finished if result.run.method == method]
+    ranked = sorted(own, key=lambda result: (clean_accuracy(result), result.run.seed))
+    return ranked[(len(ranked) - 1) // 2]
+
+
+def clean_accuracy(result: Result) -> float:
+    """Return the accuracy on clean test images."""
+    return next(
+        row.value for row in result.rows if (row.split, row.metric) == ("test_clean", "accuracy")
+    )
+
+
+def history(finished: Iterable[Result]) -> pd.DataFrame:
+    """Return one row per epoch: ``method, seed, epoch, cross_entropy, penalty, accuracy``."""
+    return pd.DataFrame(
+        {"method": result.run.method, "seed": result.run.seed, **asdict(log)}
+        for result in finished
+        for log in result.history
+    )
+
+
 # Weight selection
 
-SELECTION = {"split": "val_swapped", "metric": "accuracy"}
 EXTENSIONS = 3  # at most so many half decades beyond the candidates of params.yaml
 HALF_DECADE = 10**0.5
 
@@ -513,15 +516,18 @@ def choose_weights(
             for (task, method), weights in tried.items()
             for weight in weights
             for seed in settings.selection_seeds
+            if len(weights) > 1
         ]
-        found = run_all(runs, settings=settings, progress=progress)
-        rows = found[(found["split"] == "val_swapped") & (found["metric"] == "accuracy")]
+        found = _swapped_accuracy(results(runs, settings=settings, progress=progress))
         longer = False
         for pair, weights in tried.items():
-            mine = rows[(rows["task"] == pair[0]) & (rows["method"] == pair[1])]
-            scores[pair] = mine.groupby("weight")["value"].agg(["mean", "min"])
+            if len(weights) == 1:  # nothing to choose
+                scores[pair] = pd.DataFrame({"mean": [np.nan], "min": [np.nan]}, index=weights)
+                continue
+            mine = found[(found["task"] == pair[0]) & (found["method"] == pair[1])]
+            scores[pair] = mine.groupby("weight")["accuracy"].agg(["mean", "min"])
             best = float(scores[pair]["mean"].idxmax())
-            if len(weights) > 1 and extension < EXTENSIONS and best in (weights[0], weights[-1]):
+            if extension < EXTENSIONS and best in (weights[0], weights[-1]):
                 step = round_half_decade(
                     best / HALF_DECADE if best == weights[0] else best * HALF_DECADE
                 )
@@ -532,8 +538,8 @@ def choose_weights(
     table_rows = []
     for (task, method), score in scores.items():
         chance = 1 / len(data.info(task)["classes"])
-        best = float(score["mean"].idxmax())
-        for weight, value in score.iterrows():
+        best = float(score["mean"].fillna(0).idxmax())
+        for weight, value in zip(score.index.tolist(), score.to_dict("records"), strict=True):
             table_rows.append(
                 {
                     "task": task, "method": method, "weight": float(weight),
@@ -544,6 +550,15 @@ def choose_weights(
     return pd.DataFrame(table_rows)
 
 
+def _swapped_accuracy(finished: Iterable[Result]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"task": r.run.task, "method": r.run.method, "weight": r.run.weight, "accuracy": row.value}
+        for r in finished
+        for row in r.rows
+        if (row.split, row.metric) == ("val_swapped", "accuracy")
+    )
+
+
 def round_half_decade(weight: float) -> float:
     """Return the nearest of ..., 0.1, 0.3, 1, 3, 10, ...
 
@@ -552,3 +567,24 @@ def round_half_decade(weight: float) -> float:
     """
     exponent = round(2 * np.log10(weight))
     return float(f"{(1 if exponent % 2 == 0 else 3) * 10.0 ** (exponent // 2):.12g}")
+
+
+def main_grid(
+    task: str, *, settings: config.Config | None = None, progress: bool = True
+) -> tuple[pd.DataFrame, list[Result]]:
+    """Choose the weights of a task's methods, and run the reported seeds with them.
+
+    Returns:
+        The table of :func:`choose_weights`, and the results in the order of the methods.
+    """
+    settings = settings or config.load()
+    weights = choose_weights(
+        [(task, method) for method in settings.methods], settings=settings, progress=progress
+    )
+    chosen = weights[weights["chosen"]].set_index("method")["weight"]
+    grid = [
+        Run(task, method, float(chosen[method]), seed)
+        for method in settings.methods
+        for seed in settings.seeds
+    ]
+    return weights, results(grid, settings=settings, progress=progress)

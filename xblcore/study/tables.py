@@ -1,129 +1,229 @@
-"""The tables of a task and of the whole study as a reader sees them, without torch."""
+"""From tidy rows of runs to the tables of a task and of the whole study."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from statistics import median, mode
-from typing import Any
+from pathlib import Path
 
 import pandas as pd
 
-from xblcore.plots.style import label
-from xblcore.results import CLEAN, DECOY, EXPLAINER, Manifests, markdown, method_table
+from xblcore import methods, metrics, project
+from xblcore.study import stats
+from xblcore.study.explainers import EXPLAINERS
 
-# Columns of the readable tables: metric, split and heading; the arrow points to the better side.
+CLEAN, DECOY = "test_clean", "test_decoy"
+EXPLAINER = "grad_cam"  # of the headline numbers: the paper's own
+STRICT = ["task", "data", "method", "seed", "split", "explainer", "metric", "value"]
+# What must be equal for a run to be compared with ERM and the oracle; the rest of the condition
+# (annotations, explained layer, ...) does not concern these two.
+SHARED = ["network", "decoy", "switch_on"]
+
+LABELS = {
+    "iou": "IoU",
+    "none": "",
+    "grad_cam": "Grad-CAM",
+    "hires_cam": "HiResCAM",
+    "hires_cam_log_prob": "HiResCAM (log p)",
+    "input_x_gradient": "Input x gradient",
+    "integrated_gradients": "Integrated gradients",
+    "occlusion": "Occlusion",
+    "decoy_fashion_mnist": "Decoy Fashion-MNIST",
+    "decoy_cifar10": "Decoy CIFAR-10",
+    "decoy_coco": "Decoy MS-COCO",
+    "val": "validation images",
+    "val_swapped": "validation images, decoy swapped",
+    "test_decoy": "test images with a random decoy",
+    "test_clean": "clean test images",
+    **{name: entry.label for name, entry in methods.METHODS.items()},
+}
+
+
+def label(name: str) -> str:
+    """Return the name of a method, task, split, metric or explainer for readers.
+
+    >>> label("xbl_d_plus"), label("distance_focus")
+    ('XBL-D+', 'Distance focus')
+    """
+    return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def task_label(task: str, data: str) -> str:
+    """Return the name of a task, with the kind of its data unless that is the original.
+
+    >>> task_label("decoy_coco", "stand-in")
+    'Decoy MS-COCO (stand-in data)'
+    """
+    return label(task) if data == "original" else f"{label(task)} ({data} data)"
+
+
+def select(runs: pd.DataFrame, metric: str, *, split: str, explainer: str = "none") -> pd.DataFrame:
+    """Return the rows of one metric on one split by one explainer."""
+    return runs[
+        (runs["metric"] == metric) & (runs["split"] == split) & (runs["explainer"] == explainer)
+    ]
+
+
+def recoveries(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the recovery of every run, paired by seed with ERM and the oracle, as rows.
+
+    The floor and the ceiling are those of the same task and seed, and of the same network, decoy
+    and length of plain training; other conditions do not concern them.
+    """
+    rows = select(runs, "accuracy", split=CLEAN)
+    keys = ["task", "seed", *SHARED]
+    text = rows.assign(**{name: rows[name].astype(str) for name in SHARED})
+    bounds = [
+        text.loc[text["method"] == name, [*keys, "value"]]
+        .drop_duplicates(keys)
+        .rename(columns={"value": name})
+        for name in ("erm", "oracle")
+    ]
+    both = text[keys].merge(bounds[0], how="left").merge(bounds[1], how="left")
+    share = stats.recovery(
+        rows["value"].to_numpy(), both["erm"].to_numpy(), both["oracle"].to_numpy()
+    )
+    undefined = pd.isna(share)
+    return rows.assign(
+        metric="recovery", value=share, worst=share, nan_share=undefined.astype(float)
+    )
+
+
+def summarise(runs: pd.DataFrame, *, by: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Return mean and 95% interval over the seeds of every metric, recovery included.
+
+    Args:
+        runs: tidy rows, one weight per method and condition.
+        by: further columns to group by, usually fields of the condition.
+
+    Returns:
+        One row per task, data, method, condition, split, explainer and metric with ``mean, ci_low,
+        ci_high, nan_share`` (of images; for recovery, of seeds), ``worst`` (mean with undefined
+        values as the worst) and ``seeds`` (that have a value), in the order of ``runs``.
+    """
+    rows = pd.concat([runs, recoveries(runs)], ignore_index=True)
+    keys = ["task", "data", "method", "condition", *by, "split", "explainer", "metric"]
+    found = []
+    for key, group in rows.groupby(keys, sort=False, dropna=False):
+        mean = stats.mean_ci(group["value"])
+        found.append(
+            (*key, mean.value, mean.low, mean.high, group["nan_share"].mean(),
+             group["worst"].mean(), mean.n)
+        )  # fmt: skip
+    columns = [*keys, "mean", "ci_low", "ci_high", "nan_share", "worst", "seeds"]
+    return pd.DataFrame(found, columns=columns)
+
+
 BEHAVIOUR = {
-    "Accuracy, clean ↑": ("accuracy", CLEAN),
-    "Accuracy, decoy ↑": ("accuracy", DECOY),
-    "Recovery ↑": ("recovery", CLEAN),
-    "Decoy flip rate ↓": ("decoy_flip_rate", DECOY),
+    "Accuracy, clean ↑": ("accuracy", CLEAN, "none"),
+    "Accuracy, decoy ↑": ("accuracy", DECOY, "none"),
+    "Recovery ↑": ("recovery", CLEAN, "none"),
+    "Decoy flips ↓": ("decoy_flip_rate", DECOY, "none"),
 }
 EXPLANATION = {
-    "Distance focus ↑": ("distance_focus", DECOY),
-    "Attribution distance ↓": ("attribution_distance", DECOY),
-    "Energy pointing game ↑": ("energy_pointing_game", DECOY),
-    "IoU ↑": ("iou", DECOY),
-    "Wrong reason ↓": ("wrong_reason", DECOY),
-    "Dead CAM ↓": ("dead_cam", DECOY),
-}
-DEAD = "Dead CAM ↓"  # never NaN
+    f"{label(name)} {'↑' if metrics.METRICS[name].higher_is_better else '↓'}": name
+    for name in ("distance_focus", "attribution_distance", "energy_pointing_game", "iou",
+                 "wrong_reason", "all_zero")
+}  # fmt: skip
 
 
-def readable(
-    runs: pd.DataFrame, manifests: Manifests, *, explainer: str | None = None
-) -> pd.DataFrame:
-    """One row a method, ready to print: ``mean ± half the 95% interval``.
+def behaviour_table(runs: pd.DataFrame, weights: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return one row per task and method: accuracy, recovery, flips, collapsed seeds and cost.
 
-    Args:
-        runs: of one task.
-        manifests: from :func:`xblcore.results.load_manifests`.
-        explainer: None: behaviour, chosen weight and cost; else the explanation metrics by it, with
-            the share of images on which they are undefined.
+    A seed counts as collapsed if its accuracy on clean images is at most 1.2 times chance, with
+    the classes of the task; means over all seeds are shown nevertheless.
     """
-    own = method_table(runs[runs["explainer"] == (explainer or "none")])
-    means = own.set_index(["method", "split", "metric"]).to_dict("index")
-    columns = BEHAVIOUR if explainer is None else EXPLANATION
+    table = summarise(runs).set_index(["task", "method", "metric", "split", "explainer"])
     rows = []
-    for chosen in _chosen(runs):
-        key = (chosen["task"], method := chosen["method"])
-        found = {name: means.get((method, *rest[::-1])) for name, rest in columns.items()}
-        shares = [cell["nan_share"] for name, cell in found.items() if cell and name != DEAD]
-        usual = mode(shares) if explainer else 0.0
-        cells = {name: _cell(cell, usual, name) if cell else "–" for name, cell in found.items()}
-        if explainer is None:
-            seconds = f"{seconds_a_run(manifests[key]):.1f}"
-            cells = {"Weight": f"{chosen['weight']:g}", **cells, "Seconds a run": seconds}
-        else:
-            cells["NaN"] = f"{usual:.1%}"
-        rows.append({"Method": label(method), **cells})
+    for (task, method), own in runs.groupby(["task", "method"], sort=False):
+        row: dict[str, object] = {"Task": task_label(task, own["data"].iloc[0]),
+                                  "Method": label(method)}  # fmt: skip
+        weight = own["weight"].iloc[0]
+        row["Weight"] = f"{weight:g}" if methods.get(method).penalty else "–"
+        if weights is not None:
+            mine = weights[(weights["task"] == task) & (weights["method"] == method)]
+            if len(mine) > 1 and not mine["recovers"].any():
+                row["Weight"] = "no weight recovers"
+        for name, key in BEHAVIOUR.items():
+            row[name] = cell(table, (task, method, *key))
+        row["Collapsed"] = f"{collapsed(own)} of {own['seed'].nunique()}"
+        row["Seconds a run"] = f"{own.drop_duplicates('seed')['seconds'].median():.1f}"
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def table_markdown(runs: pd.DataFrame, manifests: Manifests) -> str:
-    """What ``results/<task>/table.md`` holds: behaviour and cost, then explanations by explainer.
+def collapsed(runs: pd.DataFrame) -> int:
+    """Count seeds that predict (almost) one class: the network learnt nothing.
 
-    Args:
-        runs: of one task.
-        manifests: from :func:`xblcore.results.load_manifests`.
+    The criterion is accuracy on *validation* images with the decoy: chance level there means that
+    neither the object nor the decoy is used.
     """
-    task, data = str(runs["task"].iloc[0]), str(runs["data"].iloc[0])
-    manifest = next(value for key, value in manifests.items() if key[0] == task)
-    seeds = runs.loc[runs["chosen"], "seed"].nunique()
-    parts = [
-        f"# {label(task)}, {data} data, profile {manifest['config']['profile']}\n",
-        f"Mean over {seeds} seeds ± half of the 95% interval (Student's t). Arrows point to the "
-        "better side. NaN: share of images (for recovery, of seeds) on which a metric is "
-        "undefined; in a cell, where it is not that of its row. "
-        f"Device: {manifest['device']}, {manifest['processor']}.\n",
-        markdown(readable(runs, manifests)),
-    ]
-    explainers = dict.fromkeys(runs.loc[runs["metric"] == "distance_focus", "explainer"])
-    for name in explainers:
-        parts += [
-            f"## Explanations by {label(name)}, on {label(DECOY)}\n",
-            markdown(readable(runs, manifests, explainer=name)),
-        ]
-    return "\n".join(parts)
+    accuracy = select(runs, "accuracy", split="val")
+    chance = runs["task"].map({"decoy_coco": 0.5}).fillna(0.1).loc[accuracy.index]
+    return int((accuracy["value"] <= 1.2 * chance).sum())
 
 
-def summary_table(runs: pd.DataFrame, manifests: Manifests) -> pd.DataFrame:
-    """What ``results/paper/summary.csv`` holds: one row a task x method, means over seeds.
-
-    ``distance_focus`` is by :data:`xblcore.results.EXPLAINER`; ``seconds_a_run`` is wall time.
-    """
-    own = method_table(runs[runs["explainer"].isin(["none", EXPLAINER])])
-    means = own.set_index(["task", "method", "explainer", "split", "metric"])["mean"]
-    columns = {
-        "accuracy_clean": ("none", CLEAN, "accuracy"),
-        "recovery": ("none", CLEAN, "recovery"),
-        "decoy_flip_rate": ("none", DECOY, "decoy_flip_rate"),
-        "distance_focus": (EXPLAINER, DECOY, "distance_focus"),
-    }
+def explanation_table(runs: pd.DataFrame, explainer: str) -> pd.DataFrame:
+    """Return one row per task and method with the explanation metrics by one explainer."""
+    if explainer not in EXPLAINERS:
+        raise ValueError(f"explainer must be one of {', '.join(EXPLAINERS)}, got {explainer!r}")
+    table = summarise(runs).set_index(["task", "method", "metric", "split", "explainer"])
     rows = []
-    for row in _chosen(runs):
-        key = (row["task"], row["method"])
-        row |= {name: means.get((*key, *rest), math.nan) for name, rest in columns.items()}
-        rows.append(row | {"seconds_a_run": seconds_a_run(manifests[key])})
+    for (task, method), own in runs.groupby(["task", "method"], sort=False):
+        keys = {name: (task, method, metric, DECOY, explainer) for name, metric in
+                EXPLANATION.items()}  # fmt: skip
+        focus = (task, method, "distance_focus", DECOY, explainer)
+        share = f"{table.loc[focus, 'nan_share']:.1%}" if focus in table.index else "–"
+        rows.append(
+            {"Task": task_label(task, own["data"].iloc[0]), "Method": label(method)}
+            | {name: cell(table, key) for name, key in keys.items()}
+            | {"NaN": share}
+        )
     return pd.DataFrame(rows)
 
 
-def seconds_a_run(manifest: Mapping[str, Any]) -> float:
-    """Median wall time of the runs of a manifest."""
-    return float(median(manifest["seconds"].values()))
-
-
-def _chosen(runs: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Task, data, method and chosen weight of each task x method, in the grid's order."""
-    columns = ["task", "data", "method", "weight"]
-    return runs.loc[runs["chosen"], columns].drop_duplicates().to_dict("records")
-
-
-def _cell(cell: Mapping[Any, Any], usual: float, name: str) -> str:
-    """Mean and interval; the share of NaN where it is not the usual one of the row."""
-    if math.isnan(cell["mean"]):
+def cell(table: pd.DataFrame, key: tuple[str, ...]) -> str:
+    """Format mean and half of the interval of one row of :func:`summarise`."""
+    if key not in table.index:
+        return "–"
+    row = table.loc[key]
+    if math.isnan(row["mean"]):
         return "undefined"
-    half = (cell["ci_high"] - cell["ci_low"]) / 2
-    text = f"{cell['mean']:.3f}" + ("" if math.isnan(half) else f" ± {half:.3f}")
-    differs = name != DEAD and abs(cell["nan_share"] - usual) >= 0.0005
-    return text + (f" ({cell['nan_share']:.1%} NaN)" if differs else "")
+    half = (row["ci_high"] - row["ci_low"]) / 2
+    return f"{row['mean']:.3f}" + ("" if math.isnan(half) else f" ± {half:.3f}")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table as Markdown."""
+    lines = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table atomically; the same numbers give the same bytes."""
+    with project.write_atomic(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def shares_reported(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return how much of ERM's reliance each explainer, and the flips, report as gone.
+
+    For an explainer, ``1 - d / d_ERM`` with the attribution distance ``d``, undefined values
+    counting as the worst; for the flips, ``(f_ERM - f) / (f_ERM - f_oracle)``: the oracle has some
+    flips although it has never seen a decoy. Means over the seeds.
+
+    Returns:
+        Indexed by task and method, one column per explainer and ``decoy_flip_rate``.
+    """
+    keys = ["task", "method", "seed"]
+    distance = runs[(runs["metric"] == "attribution_distance") & (runs["split"] == DECOY)]
+    wide = distance.pivot_table(index=keys, columns="explainer", values="value")
+    flips = select(runs, "decoy_flip_rate", split=DECOY).set_index(keys)["value"]
+    found = []
+    for task, own in wide.groupby(level="task", sort=False):
+        floor = own.xs("erm", level="method").loc[task]
+        share = 1 - own / floor.reindex(own.index.get_level_values("seed")).to_numpy()
+        erm, oracle = (flips.loc[task, name].reindex(own.index.get_level_values("seed")).to_numpy()
+                       for name in ("erm", "oracle"))  # fmt: skip
+        share["decoy_flip_rate"] = stats.recovery(-flips.reindex(own.index), -erm, -oracle)
+        found.append(share.groupby(level=["task", "method"], sort=False).mean())
+    return pd.concat(found)

@@ -148,9 +148,7 @@ def forward(
     step = Step(batch, features, logits, generator, model, mean_penalty)
     if config is None:
         return step
-    return replace(
-        step, cam_method=config.cam_method, score=config.score, wrong=config.wrong
-    )
+    return replace(step, cam_method=config.cam_method, score=config.score, wrong=config.wrong)
 
 
 def mean_distance_plus(data: Examples, *, wrong: float = WRONG) -> Tensor | None:

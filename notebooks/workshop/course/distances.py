@@ -1,0 +1,202 @@
+"""Notebook 4: distance maps, and XBL-D+ from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from course.exercise import Case, Exercise
+from xblcore.methods import Step
+
+Cells = NDArray[Any]
+
+# 3x4 cells with the object in one of them; and 4x5 cells with an object in two places.
+OBJECT = np.zeros((3, 4), bool)
+OBJECT[1, 1] = True
+_TWO_PLACES = np.zeros((4, 5), bool)
+_TWO_PLACES[2:, 3:] = _TWO_PLACES[3, 0] = True
+
+
+def _offsets(mask: Cells) -> Cells:
+    """Rows and columns from each cell to each object cell, ``(2, h, w, object cells)``."""
+    return np.indices(mask.shape)[..., None] - np.array(np.nonzero(mask))[:, None, None]
+
+
+def _distances(mask: Cells) -> Cells:
+    return np.hypot(*_offsets(mask)).min(-1)
+
+
+def _flattened(mask: Cells) -> Cells:
+    index = np.arange(mask.size).reshape(mask.shape)
+    return np.abs(index[..., None] - index[mask]).min(-1)
+
+
+distances = Exercise(
+    "distances",
+    solution=_distances,
+    cases=(
+        Case("the example of this notebook", (OBJECT,)),
+        Case("an object of five cells in two places", (_TWO_PLACES,)),
+    ),
+    success="0 on the object, and everywhere else the distance to its nearest cell.",
+    hint="First the Euclidean distance to every object cell. Which of these distances, along the "
+    "last axis, is the one you need?",
+    mistakes=(
+        ("steps along the grid", lambda mask: np.abs(_offsets(mask)).sum(0).min(-1),
+         "A diagonal neighbour is closer than 2."),
+        ("the distance along the flattened grid", _flattened,
+         "There, the cell above is a whole row away. Use rows and columns."),
+        ("the distance to the farthest object cell",
+         lambda mask: np.hypot(*_offsets(mask)).max(-1), "The nearest one counts."),
+        ("the mean distance to the object cells",
+         lambda mask: np.hypot(*_offsets(mask)).mean(-1), "It is not 0 on the object."),
+        ("the distance to the background", lambda mask: _distances(~mask), "Invert the mask."),
+    ),
+)  # fmt: skip
+
+# Three maps of 4x4 cells: all on the decoy, all next to it, all next to the object.
+WHERE = {"on the decoy": (0, 0), "next to the decoy": (1, 1), "next to the object": (2, 1)}
+CAMS = torch.zeros(3, 4, 4)
+for _n, _cell in enumerate(WHERE.values()):
+    CAMS[_n][_cell] = 3.0
+DECOY = torch.zeros(3, 4, 4, dtype=torch.bool)
+DECOY[:, 0, 0] = True
+_INSIDE = np.zeros((4, 4), bool)
+_INSIDE[2:, 2:] = True
+DISTANCE = torch.from_numpy(_distances(_INSIDE)).float().expand(3, 4, 4)
+_MIXED = torch.tensor([[[3.0, 1.0], [0.0, 0.0]], [[0.0, 2.0], [2.0, 4.0]]])
+_FAR = torch.tensor([[[0.0, 1.0], [1.0, 2.0]], [[0.0, 1.0], [3.0, 0.0]]])
+
+
+def _mean_distance(cam: Tensor, distance: Tensor) -> Tensor:
+    return (cam * distance).sum((1, 2)) / cam.sum((1, 2))
+
+
+mean_distance = Exercise(
+    "mean_distance",
+    solution=_mean_distance,
+    gradient_to=0,
+    cases=(
+        Case("two maps of 2x2 cells", (_MIXED, _FAR)),
+        Case("the three maps above", (CAMS, DISTANCE)),
+    ),
+    success="next to the decoy is better than on it, and next to the object is better still.",
+    hint="Scale each map to sum 1, multiply it by the distance and add up its cells.",
+    mistakes=(
+        ("the mass", lambda cam, distance: (cam * distance).sum((1, 2)),
+         "A map twice as strong counts twice. Scale each map to sum 1 first."),
+        ("the distance of maps scaled to a maximum of 1",
+         lambda cam, distance: (cam / cam.amax((1, 2), keepdim=True) * distance).sum((1, 2)),
+         "The weights of a mean have the sum 1."),
+        ("the mean over the cells", lambda cam, distance: (cam * distance).mean((1, 2)),
+         "The attribution is the weight of each cell."),
+        ("one mean for all images", lambda cam, distance: _mean_distance(cam, distance).mean(),
+         "One number per image is needed."),
+    ),
+)  # fmt: skip
+
+_D, _WRONG = torch.tensor([[0.0, 0.0, 0.2, 0.6]]), torch.tensor([[True, False, True, True]])
+
+combined = Exercise(
+    "combined",
+    solution=lambda distance, wrong, c: torch.maximum(distance, c * wrong),
+    cases=(
+        Case("an object cell that sees the decoy, and others", (_D, _WRONG, 0.3)),
+        Case("c = 0", (_D, _WRONG, 0.0)),
+    ),
+    success="an object cell that sees the decoy costs something; no cell costs less than before.",
+    hint="Every cell keeps its distance, but a wrong cell costs at least c.",
+    mistakes=(
+        ("the sum", lambda distance, wrong, c: distance + c * wrong,
+         "A cell that is far away costs enough already: at least c, not c more."),
+        ("c in all wrong cells", lambda distance, wrong, c: torch.where(wrong, c, distance),
+         "A wrong cell that is far from the object keeps its larger distance."),
+        ("the smaller of the two", lambda distance, wrong, c: torch.minimum(distance, c * wrong),
+         "At least c: the larger of the two."),
+    ),
+)  # fmt: skip
+
+# Two images of two feature maps of 1x3 cells, and a linear head of three classes on them. The signs
+# leave contributions of both signs, between the cells and within one of them.
+_FEATURES = torch.tensor([[1.0, 2, 0, 2, 1, 1], [3, 0, 1, 0, 1, 2]]).view(2, 2, 1, 3)
+_HEAD = torch.tensor([[1.0, 0, 2, 0, 1, 0], [0, -1, 1, 3, 0, 1], [-2, 1, 0, 1, 0, -1]])
+_HEAD = _HEAD.view(3, 2, 1, 3)
+_SIGNS = torch.tensor([[1.0, 1.0, -1.0], [-1.0, 1.0, -1.0]])
+_PENALTY = torch.tensor([[[0.0, 0.5, 1.0]], [[1.0, 0.25, 0.0]]])
+
+
+def _with_head(
+    function: Callable[..., Any], features: Tensor, head: Tensor, penalty: Tensor, signs: Tensor
+) -> Any:
+    """Call a loss on a linear head, whose weights it must be able to train."""
+    features = features.requires_grad_()
+    return function(features, torch.einsum("nkuv,ckuv->nc", features, head), penalty, signs)
+
+
+def _loss(weigh: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """XBL-D+ with the last steps as a function of gradient, features and penalty."""
+
+    def loss(features: Tensor, logits: Tensor, penalty: Tensor, signs: Tensor) -> Tensor:
+        score = (signs * (logits - logits.mean(1, keepdim=True))).sum()
+        (gradient,) = torch.autograd.grad(score, features, create_graph=True)
+        return weigh(gradient, features, penalty)
+
+    return loss
+
+
+xbl_d_plus = Exercise(
+    "xbl_d_plus",
+    solution=_loss(lambda g, f, d: ((g * f).sum(1).abs() * d).sum((1, 2)).mean()),
+    call=_with_head,
+    gradient_to=1,
+    cases=(
+        Case("two images of 1x3 cells", (_FEATURES, _HEAD, _PENALTY, _SIGNS)),
+        Case("one image of 3x1 cells",
+             (_FEATURES[:1].mT, _HEAD.mT, _PENALTY[:1].mT, _SIGNS[:1])),
+    ),
+    success="a loss of the map, with a gradient that reaches the weights that made the map.",
+    hint="Four steps: the gradient of the score, recorded so that it can be differentiated again; "
+    "the contribution of each cell, summed over the feature maps, without its sign; the sum over "
+    "the cells, weighted by the penalty; the mean over the images.",
+    errors={
+        "tuple|converted to an index": "`torch.autograd.grad` returns a tuple of one tensor. "
+        "Unpack it: `(gradient,) = ...`."
+    },
+    no_gradient="The map is made of a gradient. To differentiate it again, autograd must record "
+    "how the gradient was computed: create_graph=True, and no .detach() or .item().",
+    mistakes=(
+        ("a sum in which both signs cancel",
+         _loss(lambda g, f, d: ((g * f).sum(1) * d).sum((1, 2)).mean()),
+         "Both signs are evidence here: use .abs() before the penalty."),
+        ("the loss of the positive part",
+         _loss(lambda g, f, d: ((g * f).sum(1).relu() * d).sum((1, 2)).mean()),
+         "With random signs, negative contributions are evidence too: .abs(), not .relu()."),
+        ("the loss of Grad-CAM",
+         _loss(lambda g, f, d:
+             ((g.mean((2, 3), keepdim=True) * f).sum(1).abs() * d).sum((1, 2)).mean()),
+         "Its mean hides where the head reads (notebook 2). Multiply cell by cell."),
+        ("the sum over the images", _loss(lambda g, f, d: ((g * f).sum(1).abs() * d).sum()),
+         "Take the mean over the images."),
+        ("absolute values before the sum over the feature maps",
+         _loss(lambda g, f, d: ((g * f).abs().sum(1) * d).sum((1, 2)).mean()),
+         "Add up the feature maps first: they can cancel each other within a cell."),
+        ("the share, with maps scaled to sum 1",
+         _loss(lambda g, f, d: _mean_distance((g * f).sum(1).abs(), d).mean()),
+         "That is a loss of its own; here the mass is needed, without scaling."),
+    ),
+)  # fmt: skip
+
+
+def as_penalty(loss: Callable[..., Tensor]) -> Callable[[Step], Tensor]:
+    """Use a learner's loss for training, with ``D+`` and with new random signs in every step."""
+
+    def penalty(step: Step) -> Tensor:
+        bits = torch.randint(0, 2, step.logits.shape, generator=step.generator)
+        return loss(step.features, step.logits, step.distance_plus(), bits * 2.0 - 1)
+
+    return penalty

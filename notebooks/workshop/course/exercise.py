@@ -1,0 +1,275 @@
+"""Exercises: run a learner's answer, recognise typical mistakes and reply with a hint.
+
+A check never raises for a wrong answer and shows no traceback of its own.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+TOLERANCE = 1e-4  # relative to the largest expected value; float32 rounding is far below it
+
+# What the learner computed instead, a function that computes just that, and a hint.
+Mistake = tuple[str, Callable[..., Any], str]
+# Whether a rule is broken, what is wrong, and a hint.
+Rule = tuple[bool, str, str]
+
+
+class Case(NamedTuple):
+    """Arguments of a learner's function, in words as well ("an all-zero map")."""
+
+    about: str
+    arguments: tuple[Any, ...]
+    hint: str = ""  # for this case; the exercise's if empty
+
+
+@dataclass(frozen=True, repr=False)
+class Feedback:
+    """Reply of a check, readable without colour.
+
+    >>> Feedback(False, "`f` returned None.", "End with return.")
+    ✗ Not yet: `f` returned None.
+      Hint: End with return.
+    """
+
+    passed: bool
+    message: str
+    hint: str = ""
+
+    def __repr__(self) -> str:
+        head = "✓ Correct" if self.passed else "✗ Not yet"
+        return f"{head}: {self.message}" + (f"\n  Hint: {self.hint}" if self.hint else "")
+
+    def _repr_html_(self) -> str:
+        colour = "#0072b2" if self.passed else "#d55e00"
+        text = re.sub("`(.+?)`", r"<code>\1</code>", html.escape(repr(self)))
+        style = f"border-left: 6px solid {colour}; padding: 0.4em 0.9em; white-space: pre-line"
+        return f'<div role="status" style="{style}">{text}</div>'
+
+
+def blank(name: str) -> Feedback:
+    """Reply to a learner who has not filled in the blanks; it gives nothing away."""
+    hint = "Replace each `...` in the cell. Hints are folded above it."
+    return Feedback(False, f"`{name}` still has a blank.", hint)
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A function for learners to write; call the exercise with it to check it.
+
+    Attributes:
+        name: of the function.
+        solution: a correct function.
+        cases: tried in this order.
+        success: what the correct function shows.
+        hint: used if no typical mistake is recognised; it guides without giving code.
+        mistakes: typical mistakes, recognised by their results on all cases.
+        gradient_to: position of the argument that the result must be differentiable in.
+        no_gradient: hint if it is not.
+        errors: hints by a pattern in the text of an error.
+        call: applies a function to the arguments of a case.
+    """
+
+    name: str
+    solution: Callable[..., Any]
+    cases: Sequence[Case]
+    success: str
+    hint: str
+    mistakes: Sequence[Mistake] = ()
+    gradient_to: int | None = None
+    no_gradient: str = "Use torch from the argument to the result: no .item(), float() or NumPy."
+    errors: Mapping[str, str] = field(default_factory=dict)
+    call: Callable[..., Any] = lambda function, *arguments: function(*arguments)
+
+    def __call__(self, function: Any) -> Feedback:
+        """Check a learner's function."""
+        if function is Ellipsis:
+            return blank(self.name)
+        if not callable(function):
+            return Feedback(False, f"`{self.name}` is {function!r}, not a function.", self.hint)
+        replies = (self._check(function, case) for case in self.cases)
+        return next((reply for reply in replies if reply), Feedback(True, self.success))
+
+    def or_solution(self, function: Any) -> Callable[..., Any]:
+        """Return the learner's function if it is correct, else the solution, and say which."""
+        passed = self(function).passed
+        print(f"Using {'your' if passed else 'the prepared'} `{self.name}`.")
+        chosen: Callable[..., Any] = function if passed else self.solution
+        return chosen
+
+    def _check(self, function: Callable[..., Any], case: Case) -> Feedback | None:
+        arguments = self._copies(case)
+        try:
+            got = self.call(function, *arguments)
+        except Exception as error:  # anything can happen in a learner's code
+            return self._stopped(function, error)
+        if got is Ellipsis:
+            return blank(self.name)
+        problem = difference(got, self.call(self.solution, *self._copies(case)))
+        if problem is None:
+            return self._side_effects(got, arguments, case)
+        for what, mistaken, hint in self.mistakes:
+            if self._computes(function, mistaken):
+                return Feedback(False, f"you computed {what}.", hint)
+        return Feedback(False, f"for {case.about}, {problem}", case.hint or self.hint)
+
+    def _computes(self, function: Callable[..., Any], mistaken: Callable[..., Any]) -> bool:
+        """Whether a function has the results of a mistake on every case."""
+        try:
+            return not any(
+                difference(*(self.call(one, *self._copies(case)) for one in (function, mistaken)))
+                for case in self.cases
+            )
+        except Exception:  # on a later case
+            return False
+
+    def _side_effects(self, got: Any, arguments: tuple[Any, ...], case: Case) -> Feedback | None:
+        if self.gradient_to is not None:
+            slope = None
+            if isinstance(got, Tensor) and got.requires_grad:
+                argument = arguments[self.gradient_to]
+                (slope,) = torch.autograd.grad(got.sum(), argument, allow_unused=True)
+            if slope is None:
+                message = "the value is correct, but it has no gradient, so it could not train."
+                return Feedback(False, message, self.no_gradient)
+        for given, original in zip(arguments, case.arguments, strict=True):
+            if isinstance(original, Tensor | np.ndarray) and difference(given, original):
+                message = "the result is correct, but the function changes its argument."
+                return Feedback(False, message, "Create a new tensor: no +=, no [...] =, no add_().")
+        return None
+
+    def _stopped(self, function: Callable[..., Any], error: Exception) -> Feedback:
+        text = (str(error).splitlines() or [""])[0]
+        if "ellipsis" in text.lower():
+            return blank(self.name)
+        file = getattr(getattr(function, "__code__", None), "co_filename", None)
+        lines = [at.line for at in traceback.extract_tb(error.__traceback__) if at.filename == file]
+        where = f" in the line `{lines[-1]}`" if lines and lines[-1] else ""
+        hints = [hint for pattern, hint in self.errors.items() if re.search(pattern, text)]
+        message = f"`{self.name}` stopped{where} with {type(error).__name__}: {text}"
+        return Feedback(False, message, hints[0] if hints else self.hint)
+
+    def _copies(self, case: Case) -> tuple[Any, ...]:
+        def copy(position: int, argument: Any) -> Any:
+            if isinstance(argument, Tensor):
+                fresh = argument.detach().clone()
+                # Not a leaf: changing it in place is then no error of PyTorch.
+                return fresh.requires_grad_() * 1 if position == self.gradient_to else fresh
+            return argument.copy() if isinstance(argument, np.ndarray) else argument
+
+        return tuple(copy(n, argument) for n, argument in enumerate(case.arguments))
+
+
+def check_answers(given: Any, expected: Mapping[str, tuple[Any, str]], success: str) -> Feedback:
+    """Check numbers or words that were worked out without code.
+
+    Args:
+        given: the learner's answers by name.
+        expected: the correct answer and a hint for each name.
+        success: what the correct answers show.
+    """
+    if not isinstance(given, Mapping) or set(given) != set(expected):
+        return Feedback(False, f"answers are needed for {', '.join(expected)}.", "One for each.")
+    for name, got in given.items():
+        value, hint = expected[name]
+        if got is Ellipsis:
+            return blank(name)
+        if isinstance(value, str):
+            problem = None if got == value else f"{got!r} is not what we would choose."
+        else:
+            problem = difference(got, value)
+        if problem:
+            return Feedback(False, f"`{name}`: {problem}", hint)
+    return Feedback(True, success)
+
+
+def check_rules(
+    given: Mapping[str, Any],
+    shape: tuple[int, ...],
+    rules: Callable[..., Sequence[Rule]],
+    success: Callable[..., str],
+) -> Feedback:
+    """Check answers of which many are correct; the reply names the first broken rule.
+
+    Args:
+        given: arrays by name.
+        shape: of each array.
+        rules: takes the arrays as tensors, and returns the rules.
+        success: takes the arrays as tensors, and returns what they show.
+    """
+    arrays = []
+    for name, value in given.items():
+        if "Ellipsis" in repr(value):
+            return blank(name)
+        values = as_array(value)
+        if values is None or values.shape != shape or not np.isfinite(values).all():
+            message = f"`{name}` must be {' x '.join(map(str, shape))} finite numbers."
+            return Feedback(False, message, "Write it as a list of rows.")
+        arrays.append(torch.from_numpy(values).float())
+    for broken, message, hint in rules(*arrays):
+        if broken:
+            return Feedback(False, message, hint)
+    return Feedback(True, success(*arrays))
+
+
+def difference(got: Any, expected: Any) -> str | None:
+    """Describe how an answer differs from the expected one; None if it does not.
+
+    >>> difference([1.0, 5.0], [1.0, 2.0])
+    'the value at [1] must be 2, got 5.'
+    >>> difference([2.0, 4.0], [1.0, 2.0])
+    'everything is 2 times the expected value; is something not normalised?'
+    """
+    if got is None:
+        return "the result is None; does the function end with `return`?"
+    values, right = as_array(got), as_array(expected)
+    if values is None or right is None:
+        return f"numbers are needed, got {type(got).__name__}."
+    slack = TOLERANCE * max(float(np.abs(right[np.isfinite(right)]).max(initial=0)), 1e-3)
+
+    def close(one: NDArray[np.float64]) -> bool:
+        return one.shape == right.shape and np.allclose(one, right, 0, slack, equal_nan=True)
+
+    if close(values):
+        return None
+    if right.ndim > 1 and close(values.T):
+        return "rows and columns are swapped."
+    if values.shape != right.shape:
+        return f"the shape must be {right.shape}, got {values.shape}; () is a single number."
+    if right.size > 1 and close(-values):
+        return "the sign is wrong everywhere."
+    norm = float((right**2).sum())
+    factor = float((values * right).sum()) / norm if norm else 0.0
+    if right.size > 1 and factor and close(values / factor):
+        return f"everything is {factor:.4g} times the expected value; is something not normalised?"
+    wrong = ~np.isclose(values, right, 0, slack, equal_nan=True)
+    place = f" at {[int(i) for i in np.argwhere(wrong)[0]]}" if right.ndim else ""
+    must_be, found = (f"{one[wrong].flat[0]:.4g}" for one in (right, values))
+    note = "; NaN is the result of 0 / 0" if found == "nan" else ""
+    return f"the value{place} must be {must_be}, got {found}{note}."
+
+
+def as_array(value: Any) -> NDArray[np.float64] | None:
+    """Convert numbers of any kind to float64; None if they are no numbers."""
+    try:
+        if isinstance(value, Tensor):
+            return value.detach().cpu().numpy().astype(np.float64)
+        if isinstance(value, list | tuple):
+            value = [as_array(part) for part in value]
+            if any(part is None for part in value):
+                return None
+        if value is None or isinstance(value, str):
+            return None
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError):
+        return None

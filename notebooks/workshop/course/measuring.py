@@ -1,0 +1,172 @@
+"""Notebook 5: metrics of explanations, undefined values, and metrics that disagree.
+
+On the 4x4 maps the object is the first column, so the distance of a cell is its column's number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course import task
+from course.exercise import Case, Exercise, Feedback, Rule, check_answers, check_rules
+from course.gaming import attribution
+from xblcore import metrics
+from xblcore.distance import distance_map
+from xblcore.examples import Examples
+from xblcore.study.evaluate import predict
+from xblcore.study.models import SplitNet
+
+OBJECT = torch.tensor([[True, False, False, False]] * 4)  # (4, 4)
+DISTANCE = torch.from_numpy(distance_map(OBJECT[None].numpy(), normalise=False))[0]  # (4, 4)
+# 8 of 10 on the object, the rest next to it or as far away as possible.
+NEAR, FAR = torch.tensor([[[4.0, 0, 0, 0], [2, 0, 0, 0], [2, 0, 0, 0], [0, 0, 0, 0]]] * 2)
+NEAR[0, 1] = FAR[0, 3] = 2
+ALL_ZERO = torch.zeros(4, 4)
+# All of it on a decoy that touches the object, and a map that is mostly correct.
+ON_DECOY = torch.tensor([[0.0, 0, 0, 0], [0, 5, 0, 0], [0, 5, 0, 0], [0, 0, 0, 0]])
+MOSTLY_OBJECT = torch.tensor([[0.0, 0, 0, 4], [2, 0, 0, 0], [2, 0, 0, 0], [2, 0, 0, 0]])
+LAST_COLUMN = torch.tensor([[0.0, 0, 0, 1]] * 4)
+
+
+def _focus(cam: Tensor, distance: Tensor) -> Tensor:
+    return metrics.distance_focus(cam[None], distance[None])[0]
+
+
+distance_focus = Exercise(
+    "distance_focus",
+    solution=_focus,
+    cases=(
+        Case("the map `NEAR`", (NEAR, DISTANCE)),
+        Case("the map `FAR`", (FAR, DISTANCE)),
+        Case("a map on the object only", (OBJECT.float(), DISTANCE)),
+        Case("a map in the last column only", (LAST_COLUMN, DISTANCE)),
+        Case("distances in another unit", (NEAR, DISTANCE / 8)),
+        Case("an all-zero map", (ALL_ZERO, DISTANCE),
+             "No map is neither a good map nor a bad one. In torch, 0 / 0 is NaN by itself."),
+    ),
+    success="1 on the object, 0 as far away as possible, in any unit; NaN where there is no map.",
+    hint="Three steps: scale the map to sum 1; compute its mean distance; divide that by the "
+    "largest distance and subtract it from 1.",
+    mistakes=(
+        ("the focus of the unscaled map", lambda cam, d: 1 - (cam * d).sum() / d.max(),
+         "A strong map counts as a far one. Divide by `cam.sum()` first."),
+        ("1 minus the focus", lambda cam, d: (cam * d).sum() / cam.sum() / d.max(),
+         "It is called focus, so higher must be better."),
+        ("1 minus the distance in cells", lambda cam, d: 1 - (cam * d).sum() / cam.sum(),
+         "That can be below 0. Divide by the largest distance in this image."),
+        ("the focus of the map scaled to a maximum of 1",
+         lambda cam, d: 1 - (cam / cam.max() * d).sum() / d.max(), "Shares have the sum 1."),
+        ("the focus relative to the mean distance",
+         lambda cam, d: 1 - (cam * d).sum() / cam.sum() / d.mean(),
+         "0 means as far away as this image allows: divide by the largest distance."),
+    ),
+)  # fmt: skip
+
+_NAN = float("nan")
+
+mean_and_undefined = Exercise(
+    "mean_and_undefined",
+    solution=lambda values: (values.nanmean(), values.isnan().float().mean()),
+    cases=(
+        Case("one undefined value of three", (torch.tensor([0.9, _NAN, 0.3]),)),
+        Case("no undefined value", (torch.tensor([0.5, 1.0]),)),
+        Case("zeros, which are defined, and NaN", (torch.tensor([_NAN, 0.0, 0.0, _NAN]),)),
+    ),
+    success="the mean of the defined values, together with the share of the others.",
+    hint="Find out first which values are undefined. The mean is over the others, the share over "
+    "all.",
+    mistakes=(
+        ("the mean with NaN as 0",
+         lambda values: (values.nan_to_num(0).mean(), values.isnan().float().mean()),
+         "An all-zero map is not the worst of maps."),
+        ("the mean with NaN as 1",
+         lambda values: (values.nan_to_num(1).mean(), values.isnan().float().mean()),
+         "An all-zero map is not a perfect map."),
+        ("the share of the defined values",
+         lambda values: (values.nanmean(), 1 - values.isnan().float().mean()),
+         "The share of the undefined ones is needed."),
+        ("the number of undefined values", lambda values: (values.nanmean(), values.isnan().sum()),
+         "A share means the same for 10 images and for 10,000."),
+    ),
+)  # fmt: skip
+
+
+def by_hand(*, energy: Any, iou: Any, attribution_distance: Any) -> Feedback:
+    """Check the metrics of the map with the rest in the third column."""
+    expected = {
+        "energy": (0.8, "The attribution on the object divided by that of the whole map."),
+        "iou": (0.25, "How many cells are above half of the maximum? How many has the object?"),
+        "attribution_distance": (0.4, "Share times distance; on the object it is 0."),
+    }
+    given = {"energy": energy, "iou": iou, "attribution_distance": attribution_distance}
+    success = "moving the rest changes the distance, and none of the overlap metrics."
+    return check_answers(given, expected, success=success)
+
+
+def disagree(first: Any, second: Any) -> Feedback:
+    """Check two maps: energy must prefer the first, distance focus the second."""
+
+    def values(cam: Tensor) -> tuple[float, float]:
+        energy = metrics.energy_pointing_game(cam[None], OBJECT[None]).item()
+        return energy, _focus(cam, DISTANCE).item()
+
+    def numbers(one: Tensor, other: Tensor) -> str:
+        (e1, f1), (e2, f2) = values(one), values(other)
+        return f"energy is {e1:.3f} and {e2:.3f}, distance focus {f1:.3f} and {f2:.3f}."
+
+    def rules(one: Tensor, other: Tensor) -> Sequence[Rule]:
+        for cam in (one, other):
+            if cam.min() < 0 or cam.max() == 0:
+                return [(True, "a map must not be negative or all zero.", "Use numbers above 0.")]
+        text, ((e1, f1), (e2, f2)) = numbers(one, other), (values(one), values(other))
+        return [
+            (e1 < e2 + 1e-3, f"{text} Energy does not prefer the first map.",
+             "Put a larger share of the first map on the object, the first column."),
+            (f2 < f1 + 1e-3, f"{text} Distance focus does not prefer the second map.",
+             "Where should the rest of each map be, far away or next to the object?"),
+        ]  # fmt: skip
+
+    given = {"first": first, "second": second}
+    return check_rules(given, (4, 4), rules, lambda *maps: f"{numbers(*maps)} They disagree.")
+
+
+def which_metric(choices: Any) -> Feedback:
+    """Check which metric fits which situation."""
+    expected = {
+        "blurred": ("distance focus", "Overlap counts the blur at the edge as wrong as the logo."),
+        "touching": ("energy", "Distance forgives what is next to the object: here, the wire."),
+        "shape": ("iou", "Which one falls both if a piece is missing and if the map is too large?"),
+        "swappable": ("flip rate", "If you can intervene, you need no map."),
+    }
+    success = "know what a metric forgives, and what your explainer does, before you choose."
+    return check_answers(choices, expected, success=success)
+
+
+def compare(
+    networks: Mapping[str, SplitNet], scenes: Mapping[str, tuple[Examples, Examples]]
+) -> dict[str, dict[str, float]]:
+    """Measure networks on scenes, by input x gradient; metric to network to value.
+
+    Args:
+        networks: by name.
+        scenes: by the same names, test images and the same with another decoy.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for name, network in networks.items():
+        scene, swapped = scenes[name]
+        few = scene.take(slice(0, 300)).on_grid(task.GRID)
+        cam = attribution(network, few, "input_x_gradient")
+        assert few.cells is not None
+        logits = predict(network, scene.images)
+        for metric, values in (
+            ("IoU", metrics.iou(cam, few.cells.object_mask)),
+            ("energy", metrics.energy_pointing_game(cam, few.cells.object_mask)),
+            ("distance focus", metrics.distance_focus(cam, few.cells.distance)),
+            ("flip rate", metrics.decoy_flip_rate(logits, predict(network, swapped.images))),
+        ):
+            found.setdefault(metric, {})[name] = values.nanmean().item()
+    return found

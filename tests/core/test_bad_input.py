@@ -1,0 +1,189 @@
+"""Public functions of the core reject bad input with a message that names it."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.core import toys
+from xblcore import cam, contextual, decoys, distance, losses, methods, metrics
+from xblcore.decoys import Decoy
+from xblcore.examples import Examples
+
+NAN, INF = math.nan, math.inf
+MAP, MASK = torch.ones(3, 2, 2), toys.random_masks(3, 2, 2)
+MAPS, MASKS = MAP.numpy(), MASK.numpy()
+IMAGES, LABELS = torch.zeros(3, 1, 2, 2), torch.tensor([0, 1, 0])
+LEAF = torch.zeros(3, 1, 1, 1, requires_grad=True)
+LOGITS = torch.tensor([[1.0, 2.0], [0.0, 1.0]])
+
+
+def bad(value: float, *shape: int) -> Tensor:
+    """Three samples of ones, with a bad value in the second one."""
+    tensor = torch.ones(3, *shape)
+    tensor[1].flatten()[0] = value
+    return tensor
+
+
+def explain(target=None, *, model=None, images=None, layer="features", **options) -> Tensor:
+    target = target if target is None else torch.tensor(target)
+    images = toys.images(2) if images is None else images
+    return cam.explain(model or toys.fc_net(), images, target, layer=layer, **options)
+
+
+class Pair(nn.Module):
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return images, images
+
+
+def idle_net() -> nn.Module:
+    model = toys.fc_net()
+    model.add_module("idle", nn.Identity())
+    model.forward = lambda images: model.head(model.features(images))
+    return model
+
+
+def field(layer="features", **options) -> cam.ReceptiveField:
+    return cam.receptive_field(toys.gap_net(), layer, (3, 16, 16), **options)
+
+
+def unresponsive() -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    nn.init.constant_(network[0].bias, -100.0)
+    return network
+
+
+def examples(images=IMAGES, labels=LABELS, object_mask=MASK, decoy_mask=MASK) -> Examples:
+    return Examples(images, labels, object_mask, decoy_mask)
+
+
+def decoyed(decoy: Decoy, dtype=torch.uint8, object_mask=MASK) -> decoys.Decoyed:
+    clean, palette = examples(IMAGES.to(dtype), object_mask=object_mask), decoys.grey_palette(2)
+    return decoys.add_decoys(clean, decoy, palette, predictive=True, seed=[0])
+
+
+def decompose(*layers: nn.Module, mask: Tensor = MASK) -> contextual.Parts:
+    return contextual.decompose(nn.Sequential(*layers), IMAGES, mask)
+
+
+def penalty(name: str) -> Tensor:
+    model, batch = toys.small_net(), toys.shortcut(3)
+    step = methods.Step(batch, model.features(batch.images), LOGITS, toys.seeded(), model)
+    return methods.METHODS[name].penalty(step)
+
+
+CASES = [
+    (lambda: explain(images=torch.rand(3, 8, 8)), r"images must .* got \(3, 8, 8\); one image is"),
+    (lambda: explain(layer="featurs"), "must be a module .*, got 'featurs'; there are: features"),
+    (lambda: explain(layer=nn.ReLU()), "layer must be a module of the model, got 'ReLU'"),
+    (lambda: explain(model=idle_net(), layer="idle"), "in the forward pass, got 'idle', which did"),
+    (lambda: explain(layer="head.2"), r"features must be \(N, K, h, w\), got shape \(2, 6\); choo"),
+    (lambda: explain(model=nn.Sequential(Pair()), layer="0"), "must return one tensor, got tuple"),
+    (lambda: explain(method="cam"), "method must be one of grad_cam, hires_cam, got 'cam'"),
+    (lambda: explain(score="logits"), "kind must be 'logit', .* or 'projection', got 'logits'"),
+    (lambda: explain(score="projection"), "generator must be a torch.Generator .*, got None; pass"),
+    (lambda: explain([0, 3]), r"target must be in \[0, 3\), got 3"),
+    (lambda: explain([-1, 0]), r"target must be in \[0, 3\), got -1"),
+    (lambda: explain([0.0, 1.0]), "target must be integer classes, got torch.float32"),
+    (lambda: explain([True, False]), "target must be integer classes, got torch.bool"),
+    (lambda: explain([0]), r"target must have shape \(2,\) like the logits, got \(1,\)"),
+    (lambda: cam.class_scores(LOGITS[0], None), r"logits must be \(N, C\), got shape \(2,\)"),
+    (lambda: cam.grad_cam(LEAF, torch.zeros(2)), r"scores must have shape \(3,\), got \(2,\)"),
+    (lambda: cam.hires_cam(LEAF, torch.zeros(3)), "scores must be differentiable .* without a gr"),
+    (lambda: cam.grad_cam(LEAF, bad(1).requires_grad_()), "must depend on features, got scores of"),
+    (lambda: field(share=0.0), r"share must be in \(0, 1\], got 0.0"),
+    (lambda: field("head.1"), r"layer must have an output \(N, K, h, w\), got \(32, 5\)"),
+    (lambda: cam.receptive_field(unresponsive(), "1", (1, 9, 9)), "layer must respond to random i"),
+    (lambda: losses.xbl_d(MAP, MAP, form="sum"), "form must be 'mass' or 'share', got 'sum'"),
+    (lambda: losses.xbl_d(MAP, bad(-0.5, 2, 2)), "distance must be at least 0 and finite, got -0.5"),
+    (lambda: losses.xbl_d_gated(MAP, bad(INF, 2, 2), MASK), "distance must be .* finite, got inf"),
+    (lambda: losses.xbl_d(MAP, MASK), "distance must be floating point, got torch.bool"),
+    (lambda: losses.overlap(MAP, MASK * 255), "decoy_mask must be boolean, got torch.int64"),
+    (lambda: losses.hint(MAP, MASKS), "object_mask must be a tensor, got ndarray; pass torch.as_te"),
+    (lambda: losses.combined_distance(MAP, MASK, wrong=-1), "wrong must be at least 0 .*, got -1"),
+    (lambda: losses.rrr(MAP, MASK), r"input_gradient must be \(N, C, H, W\), got shape \(3, 2, 2"),
+    (lambda: losses.rrr(bad(NAN, 1, 2, 2), MASK), "input_gradient must be finite, .* in sample 1"),
+    (lambda: losses.rrr(bad(1, 1, 4, 4), MASK), r"decoy_mask must have shape \(3, 4, 4\), got \(3"),
+    (lambda: losses.rbr(IMAGES, bad(INF, 1, 2, 2), MASK), "influence_gradient must be finite, got"),
+    (lambda: losses.index_distance(MAP, MASK[:1], MASK), r"decoy_mask must have shape \(3, 2, 2\)"),
+    (lambda: losses.index_distance(MAP, MASK, MAP), "object_mask must be boolean, got torch.float"),
+    (lambda: contextual.cdep(MAP[0], MAP[0, :1], MASK), r"must be \(N, classes\) both, got shapes"),
+    (lambda: contextual.cdep(MAP[0], MAP[0], MASK), r"decoy_mask must have shape \(2, 2, 2\), got"),
+    (lambda: contextual.cdep(bad(NAN, 4), bad(1, 4), MASK), "relevant must be finite, got NaN or"),
+    (lambda: contextual.cdep(bad(1, 4), bad(INF, 4), MASK), "irrelevant must be finite, got NaN"),
+    (lambda: decompose(nn.Flatten(), mask=MASK[:1]), r"mask must have shape \(3, 2, 2\), got \(1"),
+    (lambda: decompose(nn.Flatten(), nn.Dropout()), "layer must have a rule .*, got Dropout as '1'"),
+    (lambda: decompose(nn.Conv2d(1, 1, 1, padding_mode="circular")), "must be 'zeros' .*'circular'"),
+    (lambda: methods.get("xbld"), "method must be one of erm, oracle, .*, got 'xbld'"),
+    (lambda: penalty("centre_prior"), "mean_penalty must be given for the centre prior, got None"),
+    (lambda: penalty("rrr"), "images must require a gradient; add 'input_gradient' to the method"),
+    (lambda: methods.Step(examples(), MAP, MAP, None, None).cells, "must have its annotations on"),
+    (lambda: metrics.iou(MAP[0], MASK[0]), r"cam must be floating \(N, h, w\), got .* \(2, 2\)"),
+    (lambda: metrics.all_zero(MAP.int()), "cam must be floating .*, got torch.int32"),
+    (lambda: metrics.iou(MAP, MAP), "object_mask must be boolean of shape .*, got torch.float32"),
+    (lambda: metrics.iou(MAP, MASK[:1]), r"object_mask must be .* \(3, 2, 2\), got .* \(1, 2, 2\)"),
+    (lambda: metrics.distance_focus(MAP, MASK), "distance must be numeric of shape"),
+    (lambda: metrics.distance_focus(MAP, bad(-1, 2, 2)), "distance must be .*, got -1 in sample 1"),
+    (lambda: metrics.distance_focus(MAP, bad(INF, 2, 2)), "distance must be .*, got inf in sample"),
+    (lambda: metrics.iou(MAP, MASK, threshold=1), r"threshold must be in \[0, 1\), .*, got 1"),
+    (lambda: metrics.iou(MAP, MASK, threshold=-0.1), "threshold must be in .*, got -0.1"),
+    (lambda: metrics.pointing_game(MAP, MASK, tolerance=-1), "tolerance must be at .*, got -1"),
+    (lambda: metrics.pointing_game(MAP, MASK, tolerance=INF), "tolerance must be at .*, got inf"),
+    (lambda: metrics.accuracy(LOGITS, torch.tensor([0, 2])), "labels must be .*, got 2 in sample"),
+    (lambda: metrics.accuracy(LOGITS, torch.tensor([-1, 0])), "labels must be .*, got -1 in sampl"),
+    (lambda: metrics.accuracy(LOGITS, torch.tensor([0, 0.5])), "labels must be .*, got 0.5 in sam"),
+    (lambda: metrics.accuracy(LOGITS, LABELS), r"labels must be numeric of shape \(2,\), got"),
+    (lambda: metrics.accuracy(LOGITS[0], LABELS), r"logits must be \(N, C\), got shape \(2,\)"),
+    (lambda: metrics.decoy_flip_rate(LOGITS, LOGITS.log()), "swapped_logits must be .*, got -inf"),
+    (lambda: metrics.decoy_flip_rate(LOGITS, LOGITS[:1]), "swapped_logits must be numeric of sha"),
+    (lambda: distance.distance_map(MAPS), "mask must be a boolean NumPy array, got float32; binar"),
+    (lambda: distance.to_grid(MASK, (1, 1)), "a boolean NumPy array, got Tensor; pass mask.cpu"),
+    (lambda: distance.widen(MASKS[0], 1), r"mask must be \(N, H, W\) .*, got shape \(2, 2\)"),
+    (lambda: distance.distance_map(MASKS[:, :0]), r"at least one pixel, got shape \(3, 0, 2\)"),
+    (lambda: distance.to_grid(MASKS, (0, 2)), r"size must be \(h, w\), .*, got \(0, 2\)"),
+    (lambda: distance.widen(MASKS, -1), "margin must be at least 0 pixels, got -1"),
+    (lambda: examples().on_grid((2, 2), margin=-1), "margin must be at least 0 pixels, got -1"),
+    (lambda: examples(IMAGES[0]), r"images must be \(N, C, H, W\), got shape \(1, 2, 2\)"),
+    (lambda: examples(labels=LABELS[:1]), r"labels must have shape \(3,\) like images, got \(1,"),
+    (lambda: examples(object_mask=MASK[:, 1:]), r"object_mask must have shape .*, got \(3, 1, 2"),
+    (lambda: examples(decoy_mask=MASK * 255), "decoy_mask must be boolean, got torch.int64; bina"),
+    (lambda: Decoy(size=0), "size must be at least 1 pixel, got 0"),
+    (lambda: Decoy(place="centre"), "place must be one of corner, top_left, object, got 'centre'"),
+    (lambda: Decoy(count=3), "count must be one of 1, 2, got 3"),
+    (lambda: Decoy(predictive=1.5), r"predictive must be in \[0, 1\], got 1.5"),
+    (lambda: decoyed(Decoy(size=3)), r"size must fit images of 2 pixels, got 1 decoy\(s\) of 3"),
+    (lambda: decoyed(Decoy(size=2, count=2)), r"size must fit .*, got 2 decoy\(s\) of 2"),
+    (lambda: decoyed(Decoy(size=1), torch.float32), "images must be uint8, got torch.float32"),
+    (lambda: decoyed(Decoy(size=1, place="object"), object_mask=MASK & False), "place='object' must"),
+    (lambda: decoys.grey_palette(12), r"classes must be in \[2, 11\] .*, got 12"),
+    (lambda: decoys.colour_palette(1), r"classes must be in \[2, 64\] .*, got 1"),
+    (lambda: decoys.mutual_information(np.zeros(3), np.zeros(2)), r"got shapes \(3,\) and \(2,\)"),
+    (lambda: decoys.chance_information(np.zeros(0), np.zeros(0)), "the same length, at least 1"),
+]  # fmt: skip
+for name, function in toys.CAM_LOSSES.items():
+    marks = toys.annotation(name, MASK)
+    CASES += [
+        (partial(function, bad(NAN, 2, 2), marks), "cam must be finite, got .* in sample 1; trai"),
+        (partial(function, bad(INF, 2, 2), marks), "cam must be finite, got .* in sample 1; trai"),
+        (partial(function, bad(-0.5, 2, 2), marks), "cam must be non-negative, got -0.5; pass it"),
+        (partial(function, MAP[None], marks), r"cam must be \(N, h, w\), got shape \(1, 3, 2, 2"),
+        (partial(function, bad(1, 2, 4), marks), r"must have shape \(3, 2, 4\), got \(3, 2, 2\)"),
+        (partial(function, MAP, marks, reduction="avg"), "reduction must be 'mean', .* got 'avg'"),
+    ]
+for metric in metrics.METRICS.values():
+    if metric.needs[0] == "cam":
+        arguments = [MASK if need.endswith("mask") else MAP for need in metric.needs[1:]]
+        for value in (NAN, INF, -0.5):
+            call = partial(metric.function, bad(value, 2, 2), *arguments)
+            CASES.append((call, f"^cam must be at least 0 and finite, got {value} in sample 1$"))
+
+
+@pytest.mark.parametrize(("call", "message"), CASES)
+def test_bad_input(call, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()

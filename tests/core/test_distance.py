@@ -1,0 +1,107 @@
+"""Masks on the CAM grid and exact distances, against loops and adaptive pooling."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from xblcore.distance import distance_map, to_grid, widen
+
+Masks = NDArray[np.bool_]
+bounded = settings(max_examples=60, deadline=None, derandomize=True)
+sides = st.integers(1, 9)
+masks = st.tuples(st.integers(1, 3), sides, sides).flatmap(
+    lambda shape: arrays(np.bool_, shape, elements=st.booleans(), fill=st.just(False))
+)
+
+
+@bounded
+@given(masks, st.integers(0, 11))
+def test_widen_in_loops(mask: Masks, margin: int) -> None:
+    expected = np.zeros_like(mask)
+    for n, row, column in np.argwhere(mask):
+        top, left = max(row - margin, 0), max(column - margin, 0)
+        expected[n, top : row + margin + 1, left : column + margin + 1] = True
+    assert np.array_equal(widen(mask, margin), expected)
+
+
+@bounded
+@given(masks, st.integers(0, 4), st.integers(0, 4))
+def test_widening_grows_and_adds_up(mask: Masks, first: int, second: int) -> None:
+    """In particular a full mask stays full, and an empty one empty."""
+    once = widen(mask, first)
+    assert (once >= mask).all()
+    assert np.array_equal(widen(once, second), widen(mask, first + second))
+    assert (once.any((1, 2)) == mask.any((1, 2))).all()
+
+
+def test_to_grid_by_hand() -> None:
+    mask = np.zeros((2, 4, 6), dtype=bool)
+    mask[0, 0, 5] = mask[1, 2, 2] = mask[1, 3, 3] = True
+    expected = [[[False, False, True], [False, False, False]], [[False] * 3, [False, True, False]]]
+    assert to_grid(mask, (2, 3)).tolist() == expected
+    # 3 pixels on 2 cells share the middle one; 2 pixels on 3 cells, the middle cell touches both.
+    middle = np.array([[[False], [True], [False]]])
+    assert to_grid(middle, (2, 1)).tolist() == [[[True], [True]]]
+    assert to_grid(np.array([[[True, False]]]), (1, 3)).tolist() == [[[True, True, False]]]
+
+
+@bounded
+@given(masks, sides, sides)
+def test_to_grid_is_adaptive_max_pooling(mask: Masks, height: int, width: int) -> None:
+    pooled = torch.nn.functional.adaptive_max_pool2d(
+        torch.from_numpy(mask).float(), (height, width)
+    )
+    assert np.array_equal(to_grid(mask, (height, width)), pooled.numpy() > 0)
+
+
+def test_distance_map_by_hand() -> None:
+    mask = np.zeros((1, 3, 4), dtype=bool)
+    mask[0, 0, 0] = mask[0, 2, 3] = True
+    cells = np.sqrt([[0, 1, 4, 4], [1, 2, 2, 1], [4, 4, 1, 0]])
+    assert np.allclose(distance_map(mask, normalise=False)[0], cells)
+    assert np.allclose(distance_map(mask)[0], cells / 5)  # sqrt(3^2 + 4^2) = 5
+
+
+@bounded
+@given(masks)
+def test_distance_map_in_loops(mask: Masks) -> None:
+    """Each image by itself; without an object, NaN everywhere."""
+    found = distance_map(mask)
+    assert found.dtype == np.float32
+    _, height, width = mask.shape
+    for image, distances in zip(mask, found, strict=True):
+        objects = np.argwhere(image)
+        for row, column in itertools.product(range(height), range(width)):
+            nearest = min((math.hypot(row - i, column - j) for i, j in objects), default=math.nan)
+            expected = nearest / math.hypot(height, width)
+            assert distances[row, column] == pytest.approx(expected, nan_ok=True, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (14, 14)])
+def test_distance_map_of_full_and_empty_masks_and_of_no_images(size: tuple[int, int]) -> None:
+    full = np.ones((2, *size), dtype=bool)
+    assert not distance_map(full).any()
+    assert np.isnan(distance_map(~full)).all()
+    assert distance_map(full[:0]).shape == (0, *size)
+    assert to_grid(full[:0], (2, 3)).shape == (0, 2, 3)
+    assert widen(full[:0], 1).shape == (0, *size)
+
+
+def test_masks_are_not_changed_and_may_be_views() -> None:
+    mask = np.random.default_rng(0).random((4, 8, 8)) < 0.3
+    before = mask.copy()
+    turned = distance_map(mask.transpose(0, 2, 1)[:, ::-1])
+    assert np.array_equal(turned, distance_map(mask).transpose(0, 2, 1)[:, ::-1], equal_nan=True)
+    for result in (to_grid(mask, (8, 8)), widen(mask, 0)):
+        assert np.array_equal(result, mask)
+        result[:] = True
+    assert np.array_equal(mask, before)

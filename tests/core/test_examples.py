@@ -1,0 +1,88 @@
+"""Examples: what annotations mean on a CAM grid, and that everything stays together."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.core import toys
+from xblcore import losses
+from xblcore.examples import Cells, Examples
+
+
+def row(*images: str) -> Tensor:
+    """Bool masks ``(N, 1, W)`` from strings, with ``x`` where set."""
+    return torch.tensor([[[pixel == "x" for pixel in image]] for image in images])
+
+
+def examples(object_mask: Tensor, decoy_mask: Tensor) -> Examples:
+    count, height, width = object_mask.shape
+    images = torch.zeros(count, 1, height, width)
+    return Examples(images, torch.arange(count), object_mask, decoy_mask)
+
+
+# One row of 8 pixels on 4 cells, hence distances in units of sqrt(1 + 16).
+OBJECT = row("........", "xx......", "........", "xx......", "xxxx....")
+DECOY = row("........", "........", "......xx", "......xx", "..x.....")
+
+
+@pytest.mark.parametrize(
+    ("margin", "object_cells", "decoy_cells"),
+    [
+        # none; only object; only wrong: all other cells are the object; both; both on one cell
+        (0, ["....", "x...", "xxx.", "x...", "xx.."], ["....", "....", "...x", "...x", ".x.."]),
+        (1, ["....", "x...", "xx..", "x...", "xx.."], ["....", "....", "..xx", "..xx", "xx.."]),
+    ],
+)
+def test_annotations_on_a_grid(margin: int, object_cells: list, decoy_cells: list) -> None:
+    on_grid = examples(OBJECT, DECOY).on_grid((1, 4), margin=margin)
+    assert torch.equal(on_grid.cells.object_mask, row(*object_cells))
+    assert torch.equal(on_grid.cells.decoy_mask, row(*decoy_cells))
+    assert torch.equal(on_grid.object_mask, OBJECT)
+    assert torch.equal(on_grid.decoy_mask, DECOY)
+    torch.testing.assert_close(
+        on_grid.cells.distance, toys.to_distance(row(*object_cells)), equal_nan=True
+    )
+
+
+def test_wrong_takes_precedence_over_object() -> None:
+    """``D+`` of each case above, in units of the grid diagonal; only the first is unknown."""
+    cells = examples(OBJECT, DECOY).on_grid((1, 4), margin=1).cells
+    found = losses.combined_distance(cells.distance, cells.decoy_mask, wrong=0.3)
+    one = 1 / math.sqrt(17)  # distance of neighbouring cells
+    expected = [
+        [math.nan] * 4,
+        [0, one, 2 * one, 3 * one],
+        [0, 0, 0.3, 2 * one],
+        [0, one, 2 * one, 3 * one],
+        [0.3, 0.3, one, 2 * one],  # the object sees the decoy
+    ]
+    torch.testing.assert_close(found[:, 0], torch.tensor(expected), equal_nan=True)
+
+
+def test_everything_is_taken_together() -> None:
+    data = toys.shortcut(6)
+    for index in (torch.tensor([4, 1]), torch.tensor([False, True] * 3), slice(1, 3)):
+        taken = data.take(index)
+        for field in dataclasses.fields(Examples)[:-1]:
+            assert torch.equal(getattr(taken, field.name), getattr(data, field.name)[index])
+        for field in dataclasses.fields(Cells):
+            whole, part = getattr(data.cells, field.name), getattr(taken.cells, field.name)
+            assert torch.equal(part, whole[index])
+
+
+def test_pixels_are_scaled_once() -> None:
+    """Losses of input gradients depend on the scale of the pixels."""
+    mask = torch.zeros(1, 1, 3, dtype=torch.bool)
+    pixels = torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8)
+    stored = Examples(pixels, torch.tensor([0]), mask, mask)
+    torch.testing.assert_close(stored.inputs(), torch.tensor([[[[0.0, 0.2, 1.0]]]]))
+    scaled = dataclasses.replace(stored, images=stored.inputs())
+    assert torch.equal(scaled.inputs(), stored.inputs())
+    moved = toys.shortcut(2).to("meta")
+    assert moved.images.device.type == moved.cells.distance.device.type == "meta"
+    assert stored.to("cpu").cells is None

@@ -1,0 +1,99 @@
+"""Reading Fashion-MNIST and CIFAR-10 in the formats of the originals."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.data.tiny import make_raw, write_idx, write_package
+from xblcore import data
+from xblcore.data import cifar10, fashion_mnist
+from xblcore.project import root
+
+RAW = root() / "data" / "raw"
+
+
+def test_idx_by_hand(tmp_path: Path) -> None:
+    header = [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3]
+    (tmp_path / "images.gz").write_bytes(gzip.compress(bytes([*header, 1, 2, 3, 4, 5, 6])))
+    images = fashion_mnist.read_idx(tmp_path / "images.gz", ndim=3)
+    assert images.tolist() == [[[1, 2, 3], [4, 5, 6]]]
+
+
+def test_object_of_fashion_mnist_is_what_is_not_black(tmp_path: Path) -> None:
+    make_raw(tmp_path, n_train=20, n_test=20)
+    images = np.zeros((20, 28, 28), np.uint8)
+    images[:, 13, 14] = np.arange(1, 21)
+    write_idx(tmp_path / "fashion-mnist" / "train-images-idx3-ubyte.gz", images)
+    drawn = fashion_mnist.draw(tmp_path, data.DataConfig(n_train=10, n_val=10, n_test=10))["train"]
+    assert drawn.examples.object_mask.sum((1, 2)).tolist() == [1] * 10
+    assert torch.equal(drawn.examples.images[:, 0, 13, 14], (drawn.source + 1).to(torch.uint8))
+
+
+def batch(images: np.ndarray, labels: np.ndarray) -> bytes:
+    """A batch of the original archive: channel, row, column."""
+    rows = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    return pickle.dumps({b"data": rows, b"labels": labels.tolist()})
+
+
+def write_archive(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    parts = [
+        *np.array_split(np.arange(len(images) - 2), 5),
+        np.arange(len(images) - 2, len(images)),
+    ]
+    names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    with tarfile.open(path, "w:gz") as archive:
+        for name, part in zip(names, parts, strict=True):
+            content = batch(images[part], labels[part])
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("altered", [False, True])
+def test_archive_and_package_hold_the_same_images(
+    altered: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (12, 32, 32, 3), np.uint8)
+    labels = generator.integers(0, 10, 12)
+    (tmp_path / "cifar10").mkdir()
+    write_archive(cifar10.ARCHIVE.path(tmp_path), images, labels)
+    images[3, 4, 5, 1] += altered
+    write_package(
+        cifar10.PACKAGE.path(tmp_path), (images[:10], labels[:10]), (images[10:], labels[10:])
+    )
+    monkeypatch.setattr(cifar10.RawFile, "is_valid", lambda file, raw: file.path(raw).is_file())
+    train, test = cifar10.read(tmp_path)
+    assert ("differ" in caplog.text) == altered
+    images[3, 4, 5, 1] -= altered  # the original archive has precedence
+    both = torch.cat([train.examples.images, test.examples.images])
+    assert np.array_equal(both.numpy(), images.transpose(0, 3, 1, 2))
+    assert torch.cat([train.examples.labels, test.examples.labels]).tolist() == labels.tolist()
+    assert not train.examples.object_mask.any()
+
+
+@pytest.mark.skipif(
+    not (cifar10.PACKAGE.path(RAW).is_file() or cifar10.ARCHIVE.path(RAW).is_file()),
+    reason="CIFAR-10 was not fetched",
+)
+def test_cifar10_is_the_original() -> None:
+    train, test = cifar10.read(RAW)
+    assert train.examples.labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
+    assert test.examples.labels[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
+    assert train.examples.labels.bincount().tolist() == [5000] * 10
+    assert test.examples.labels.bincount().tolist() == [1000] * 10
+    images, levels = train.examples.images.numpy(), np.arange(256)
+    for channel, (mean, std) in enumerate(
+        ((125.307, 62.993), (122.950, 62.089), (113.865, 66.705))
+    ):
+        share = np.bincount(images[:, channel].ravel(), minlength=256) / images[:, channel].size
+        assert share @ levels == pytest.approx(mean, abs=5e-4)
+        assert np.sqrt(share @ (levels - mean) ** 2) == pytest.approx(std, abs=5e-4)

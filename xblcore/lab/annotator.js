@@ -1,0 +1,438 @@
+// The annotator in the browser: it draws strokes and sends them to Python, which saves the masks.
+
+const LAYERS = {
+  wrong: { colour: "#e69f00", label: "Wrong (W)", hint: "Mark what the model should not look at" },
+  object: { colour: "#56b4e9", label: "Object (O)", hint: "Mark the object itself" },
+};
+const TOOLS = { brush: "Brush (B)", eraser: "Eraser (E)" };
+const HELP =
+  "W wrong, O object, B brush, E eraser, [ and ] size, Z undo, Y redo, N next, P previous, " +
+  "C CAM on or off. On the picture: arrow keys move the cursor, with Shift by one pixel; Space " +
+  "puts the brush down and lifts it; Escape drops the line; Page Down is the next image, Page Up " +
+  "the previous one.";
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const LONGEST_SIDE = 512; // of the picture on the screen, in CSS pixels
+const SMALLEST = 0.01; // radius of the brush, as a share of the shorter side of the image
+const LARGEST = 0.5;
+const PATIENCE = 5000; // milliseconds after which a missing answer is reported
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+async function bitmap(bytes) {
+  if (!bytes?.byteLength) return null;
+  return createImageBitmap(new Blob([bytes], { type: "image/png" }));
+}
+
+// Stripes for "wrong" and dots for "object", so that the layers do not differ by colour alone.
+function pattern(context, layer) {
+  const tile = element("canvas", { width: 8, height: 8 });
+  const pen = tile.getContext("2d");
+  pen.fillStyle = pen.strokeStyle = LAYERS[layer].colour;
+  pen.globalAlpha = 0.35;
+  pen.fillRect(0, 0, 8, 8);
+  pen.globalAlpha = 1;
+  pen.lineWidth = 2;
+  pen.beginPath();
+  if (layer === "wrong") {
+    for (const shift of [-8, 0, 8]) {
+      pen.moveTo(shift, 8);
+      pen.lineTo(shift + 8, 0);
+    }
+    pen.stroke();
+  } else {
+    pen.arc(4, 4, 2, 0, 2 * Math.PI);
+    pen.fill();
+  }
+  return context.createPattern(tile, "repeat");
+}
+
+// A mask as a canvas: its pattern, and its border in its colour on black, visible on any image.
+function tinted(mask, layer, width, height) {
+  const small = element("canvas", { width: mask.width, height: mask.height });
+  const inner = small.getContext("2d");
+  inner.drawImage(mask, 0, 0);
+  const pixels = inner.getImageData(0, 0, mask.width, mask.height);
+  const { data } = pixels;
+  for (let i = 0; i < data.length; i += 4) data[i + 3] = data[i]; // the mask is opaque
+  inner.putImageData(pixels, 0, 0);
+  const on = (x, y) =>
+    x >= 0 && y >= 0 && x < mask.width && y < mask.height && data[4 * (y * mask.width + x)] > 0;
+  const sheet = element("canvas", { width, height });
+  const pen = sheet.getContext("2d");
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(small, 0, 0, width, height);
+  pen.globalCompositeOperation = "source-in";
+  pen.fillStyle = pattern(pen, layer);
+  pen.fillRect(0, 0, width, height);
+  pen.globalCompositeOperation = "source-over";
+  const [across, down] = [width / mask.width, height / mask.height];
+  const border = new Path2D();
+  for (let y = 0; y <= mask.height; y++) {
+    for (let x = 0; x <= mask.width; x++) {
+      const [left, top] = [x * across, y * down];
+      if (on(x, y) !== on(x - 1, y)) {
+        border.moveTo(left, top);
+        border.lineTo(left, top + down);
+      }
+      if (on(x, y) !== on(x, y - 1)) {
+        border.moveTo(left, top);
+        border.lineTo(left + across, top);
+      }
+    }
+  }
+  pen.lineCap = "square";
+  for (const [colour, thickness] of [["#000000", 4], [LAYERS[layer].colour, 2]]) {
+    pen.strokeStyle = colour;
+    pen.lineWidth = thickness;
+    pen.stroke(border);
+  }
+  return sheet;
+}
+
+function drawStroke(pen, { tool, layer, radius, points }, scale) {
+  pen.save();
+  pen.strokeStyle = tool === "brush" ? LAYERS[layer].colour : "#ffffff";
+  pen.globalAlpha = 0.6;
+  pen.lineWidth = 2 * radius * scale;
+  pen.lineCap = pen.lineJoin = "round";
+  pen.beginPath();
+  pen.moveTo(points[0][0] * scale, points[0][1] * scale);
+  for (const [x, y] of points) pen.lineTo(x * scale, y * scale);
+  pen.stroke();
+  pen.restore();
+}
+
+function render({ model, el }) {
+  const view = Math.random().toString(36).slice(2); // several views of a widget get its answers
+  const state = { layer: "wrong", tool: "brush", size: 1 / 16, opacity: 0.6, camShown: true };
+  const waiting = new Map(); // id to { message, late }: sent, but not answered
+  const answered = new Set(); // ids whose strokes stay in the picture until the new mask is loaded
+  let [serial, loading] = [0, 0];
+  let [line, cursor, pointer] = [null, null, null]; // stroke being drawn; [x, y]; id of a pointer
+  let [image, cam, sheets, scale] = [null, null, [], 1];
+
+  const pictures = ["image", "cam_image", "wrong_mask", "object_mask"];
+  const facts = () => model.get("facts");
+  const radius = () => Math.max(1, state.size * Math.min(facts().width, facts().height));
+
+  // Messages
+
+  function send(message) {
+    const id = `${view}-${serial++}`;
+    const entry = { message: { image: facts().name, ...message }, late: false };
+    waiting.set(id, entry);
+    const late = () => {
+      entry.late = true;
+      update();
+    };
+    try {
+      model.send({ id, ...entry.message });
+      setTimeout(late, PATIENCE);
+    } catch {
+      late(); // the kernel was restarted
+    }
+    update();
+  }
+
+  function set(name, value) {
+    state[name] = value;
+    update();
+  }
+
+  function go(step) {
+    const to = facts().index + step;
+    if (to < 0 || to >= facts().count) return;
+    lift();
+    cursor = null;
+    send({ do: "go", to });
+  }
+
+  // The brush
+
+  function put(point) {
+    cursor = point;
+    const { layer, tool } = state;
+    line = { do: "stroke", image: facts().name, layer, tool, radius: radius(), points: [point] };
+    update();
+  }
+
+  function move(point) {
+    cursor = point;
+    line?.points.push(point);
+    update();
+  }
+
+  function lift() {
+    const drawn = line;
+    line = null;
+    if (drawn) send(drawn);
+  }
+
+  // Controls
+
+  const described = `xbl-keys-${view}`;
+  const canvas = element("canvas", {
+    tabindex: "0", role: "application", class: "xbl-canvas", "aria-describedby": described,
+  });
+  const title = element("p", { class: "xbl-title" });
+  const status = element("p", { class: "xbl-status", role: "status", "aria-live": "polite" });
+  const progress = element("progress", { class: "xbl-progress", "aria-label": "Images marked" });
+
+  const group = (label, ...children) =>
+    element("div", { class: "xbl-group", role: "group", "aria-label": label }, ...children);
+  const action = (name, label, hint, onclick) =>
+    element("button", { type: "button", title: hint, "data-action": name, onclick }, label);
+  const choice = (name, value, hint, ...children) =>
+    element("button", {
+      type: "button", title: hint, "data-choice": `${name}=${value}`, onclick: () => set(name, value),
+    }, ...children);
+  const slider = (name, label, least, most) =>
+    element("label", { "data-slider": name }, label, element("input", {
+      type: "range", min: least, max: most, step: "any",
+      oninput: (event) => set(name, Number(event.target.value)),
+    }), element("output"));
+
+  const root = element("div", {
+    class: "xbl-annotator", "data-lm-suppress-shortcuts": "true", // keeps letters from JupyterLab
+  },
+    title,
+    progress,
+    status,
+    element("div", { class: "xbl-bar" },
+      group("What to mark", ...Object.entries(LAYERS).map(([layer, { colour, label, hint }]) =>
+        choice("layer", layer, hint,
+          element("span", { class: "xbl-swatch", style: `background: ${colour}` }), label))),
+      group("Tool", ...Object.entries(TOOLS).map(([tool, label]) => choice("tool", tool, label, label)),
+        slider("size", "Size", SMALLEST, LARGEST)),
+      group("Changes",
+        action("undo", "Undo (Z)", "Undo the last change", () => send({ do: "undo" })),
+        action("redo", "Redo (Y)", "Repeat what was undone", () => send({ do: "redo" })),
+        action("clear", "Clear layer", "Remove all marks of this layer",
+          () => send({ do: "clear", layer: state.layer }))),
+      group("Images",
+        action("previous", "Previous (P)", "Previous image", () => go(-1)),
+        action("next", "Next (N)", "Next image", () => go(1))),
+      group("CAM", slider("opacity", "CAM opacity", 0, 1)),
+      group("Files", action("export", "Export", "Write all masks as PNG and COCO JSON",
+        () => send({ do: "export" }))),
+    ),
+    canvas,
+    element("details", { class: "xbl-help" },
+      element("summary", {}, "Keys"), element("p", { id: described }, HELP)),
+  );
+
+  // Pointer and keys
+
+  function place(event) {
+    const box = canvas.getBoundingClientRect();
+    const x = (event.clientX - box.left - canvas.clientLeft) / canvas.clientWidth;
+    const y = (event.clientY - box.top - canvas.clientTop) / canvas.clientHeight;
+    const { width, height } = facts();
+    return [clamp(x * width, 0, width), clamp(y * height, 0, height)];
+  }
+
+  // A mouse may report a thousand points a second.
+  function isNear([x, y]) {
+    const last = line?.points.at(-1);
+    return last && Math.hypot(x - last[0], y - last[1]) < radius() / 10;
+  }
+
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || line) return;
+    event.preventDefault();
+    canvas.focus({ preventScroll: true });
+    canvas.setPointerCapture(event.pointerId);
+    pointer = event.pointerId;
+    put(place(event));
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (line && event.pointerId !== pointer) return; // drawn by keys, or by another finger
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const one of events.length ? events : [event]) {
+      const point = place(one);
+      if (!isNear(point)) move(point);
+    }
+  });
+  canvas.addEventListener("lostpointercapture", (event) => {
+    if (event.pointerId !== pointer) return;
+    pointer = null;
+    lift();
+    if (event.pointerType === "touch") cursor = null;
+    update();
+  });
+  canvas.addEventListener("pointerleave", () => {
+    if (line) return;
+    cursor = null;
+    update();
+  });
+
+  function keyOnPicture(event) {
+    const { width, height } = facts();
+    const here = cursor || [width / 2, height / 2];
+    if (event.key in ARROWS) {
+      const step = event.shiftKey ? 1 : Math.max(1, radius() / 2);
+      const [right, down] = ARROWS[event.key];
+      move([clamp(here[0] + step * right, 0, width), clamp(here[1] + step * down, 0, height)]);
+    } else if (event.key === " ") {
+      if (line) lift();
+      else put(here);
+    } else if (event.key === "Escape") {
+      line = null;
+      update();
+    } else if (event.key === "PageDown") go(1);
+    else if (event.key === "PageUp") go(-1);
+    else return false;
+    return true;
+  }
+
+  const resize = (factor) => set("size", clamp(state.size * factor, SMALLEST, LARGEST));
+  const letters = {
+    w: () => set("layer", "wrong"),
+    o: () => set("layer", "object"),
+    b: () => set("tool", "brush"),
+    e: () => set("tool", "eraser"),
+    "[": () => resize(1 / 1.25),
+    "]": () => resize(1.25),
+    z: () => send({ do: "undo" }),
+    y: () => send({ do: "redo" }),
+    n: () => go(1),
+    p: () => go(-1),
+    c: () => set("camShown", !state.camShown),
+  };
+
+  function key(event) {
+    const pressed = event.key.toLowerCase();
+    if (event.altKey) return false;
+    if (event.ctrlKey || event.metaKey) {
+      if (pressed === "z") send({ do: event.shiftKey ? "redo" : "undo" });
+      else if (pressed === "y") send({ do: "redo" });
+      else return false;
+      return true;
+    }
+    if (event.target === canvas && keyOnPicture(event)) return true;
+    if (!(pressed in letters)) return false;
+    letters[pressed]();
+    return true;
+  }
+
+  root.addEventListener("keydown", (event) => {
+    if (key(event)) event.preventDefault();
+    event.stopPropagation(); // JupyterLab has commands on single keys
+  });
+
+  // Showing
+
+  function paint() {
+    const pen = canvas.getContext("2d");
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    for (const [picture, alpha] of [[image, 1], [cam, state.camShown ? state.opacity : 0]]) {
+      if (!picture) continue;
+      pen.globalAlpha = alpha;
+      pen.imageSmoothingEnabled = picture.width > canvas.width; // enlarged pixels stay sharp
+      pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    }
+    pen.globalAlpha = 1;
+    for (const sheet of sheets) pen.drawImage(sheet, 0, 0);
+    const strokes = [...waiting.values()].map(({ message }) => message).concat(line ?? []);
+    for (const stroke of strokes) {
+      if (stroke.do === "stroke" && stroke.image === facts().name) drawStroke(pen, stroke, scale);
+    }
+    if (!cursor) return;
+    for (const [colour, width] of [["#000000", 4], ["#ffffff", 2]]) { // visible on any image
+      pen.strokeStyle = colour;
+      pen.lineWidth = width;
+      pen.beginPath();
+      pen.arc(cursor[0] * scale, cursor[1] * scale, radius() * scale, 0, 2 * Math.PI);
+      pen.stroke();
+    }
+  }
+
+  async function load() {
+    const turn = ++loading;
+    const done = [...answered];
+    const { width, height } = facts();
+    const bitmaps = await Promise.all(pictures.map((name) => bitmap(model.get(name))));
+    const [picture, overlay, ...masks] = bitmaps;
+    if (turn !== loading) return; // a later call replaces this one
+    let zoom = LONGEST_SIDE / Math.max(width, height);
+    if (zoom > 2) zoom = Math.floor(zoom); // all pixels of a tiny image have the same size
+    const [wide, high] = [width, height].map((side) => Math.max(1, Math.round(side * zoom)));
+    const dense = Math.min(3, Math.ceil(window.devicePixelRatio || 1));
+    canvas.width = wide * dense;
+    canvas.height = high * dense;
+    canvas.style.width = `min(100%, ${wide}px, calc(70vh * ${wide / high}))`;
+    [image, cam, scale] = [picture, overlay, canvas.width / width];
+    sheets = Object.keys(LAYERS).map((layer, n) => tinted(masks[n], layer, canvas.width, canvas.height));
+    for (const id of done) {
+      waiting.delete(id);
+      answered.delete(id);
+    }
+    update();
+  }
+
+  function statusText() {
+    if (line) return "Drawing; lift the brush to save";
+    const late = [...waiting.values()].some((entry) => entry.late);
+    if (late) return "Not saved: no answer from the kernel. Run this cell again";
+    return waiting.size ? "Saving" : facts().status;
+  }
+
+  function update() {
+    const now = facts();
+    title.textContent = `Image ${now.index + 1} of ${now.count}: ${now.name}`;
+    canvas.setAttribute("aria-label", `Picture to mark: ${now.name}`);
+    for (const button of root.querySelectorAll("[data-choice]")) {
+      const [name, value] = button.dataset.choice.split("=");
+      button.setAttribute("aria-pressed", String(state[name] === value));
+    }
+    const spoken = { size: `${radius().toFixed(1)} px`,
+                     opacity: state.camShown ? `${Math.round(100 * state.opacity)}%` : "off" };
+    for (const [name, text] of Object.entries(spoken)) {
+      const [input, output] = root.querySelectorAll(`[data-slider=${name}] > *`);
+      input.value = state[name];
+      input.setAttribute("aria-valuetext", text);
+      output.textContent = text;
+    }
+    root.querySelector("[data-slider=opacity]").hidden = !cam;
+    const unusable = { undo: !now.can_undo, redo: !now.can_redo, previous: now.index === 0,
+                       next: now.index === now.count - 1 };
+    for (const [name, value] of Object.entries(unusable)) {
+      // "disabled" would take the focus away from keyboard users.
+      root.querySelector(`[data-action=${name}]`).setAttribute("aria-disabled", String(value));
+    }
+    progress.max = now.goal;
+    progress.value = Math.min(now.marked, now.goal);
+    const text = statusText();
+    if (status.textContent !== text) status.textContent = text; // or it is read out again
+    status.classList.toggle("xbl-error", now.error || text.startsWith("Not saved"));
+    paint();
+  }
+
+  function hear(message) {
+    if (!waiting.has(message.answered)) return;
+    answered.add(message.answered);
+    load(); // also if nothing changed, so that the stroke is removed from the picture
+  }
+
+  for (const name of ["facts", ...pictures]) model.on(`change:${name}`, load);
+  model.on("msg:custom", hear);
+  el.append(root);
+  load();
+  return () => {
+    lift();
+    for (const name of ["facts", ...pictures]) model.off(`change:${name}`, load);
+    model.off("msg:custom", hear);
+  };
+}
+
+export default { render };

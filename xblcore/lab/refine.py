@@ -1,0 +1,366 @@
+"""Continue training a model with an explanation loss on the images that a person marked."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import copy
+import html
+import io
+import math
+import runpy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from xblcore import methods, metrics
+from xblcore.cam import ReceptiveField, ScoreKind, evaluating, explain, receptive_field
+from xblcore.data.folder import read_folder
+from xblcore.examples import Cells, Examples
+from xblcore.methods import Method
+from xblcore.plots.images import before_after
+from xblcore.study.evaluate import predict
+from xblcore.study.train import EpochLog, TrainConfig, fit
+
+# A shortcut can be evidence against the other classes, which the logit of the class leaves out.
+SCORE: ScoreKind = "log_prob"
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """What :func:`refine` returns; a notebook shows it as picture and text.
+
+    Pairs are before and after.
+
+    Attributes:
+        model: the refined copy, in eval mode.
+        log: one entry for each epoch.
+        layer: the explained layer.
+        field: its receptive field; marks of wrong regions were widened by ``field.margin`` pixels.
+        marked: the marked images.
+        cams: HiResCAMs ``(M, h, w)`` of the marked images for their classes.
+        predictions: classes ``(M,)`` of the marked images.
+        held_out: number of images that were not trained on.
+        accuracy: on those; NaN if there are none.
+        classes: names of the classes, may be empty.
+    """
+
+    model: nn.Module
+    log: list[EpochLog]
+    layer: str
+    field: ReceptiveField
+    marked: Examples
+    cams: tuple[Tensor, Tensor]
+    predictions: tuple[Tensor, Tensor]
+    held_out: int
+    accuracy: tuple[float, float]
+    classes: tuple[str, ...] = ()
+
+    def shares(self) -> dict[str, tuple[float, float]]:
+        """Mean share of the attribution in marked cells, for each layer with marks.
+
+        On ``wrong``, less is better; on ``object``, more. Images whose map is all zero before or
+        after are left out.
+        """
+        plain = self.marked.on_grid(self.field.grid)  # without the margin: what was marked
+        found = {}
+        for layer, marks, cells in (
+            ("wrong", self.marked.decoy_mask, _cells(plain).decoy_mask),
+            ("object", self.marked.object_mask, _cells(plain).object_mask),
+        ):
+            has_marks = marks.flatten(1).any(1)
+            if has_marks.any():
+                both = torch.stack(
+                    [
+                        metrics.energy_pointing_game(cam[has_marks], cells[has_marks])
+                        for cam in self.cams
+                    ]
+                )  # (2, M)
+                before, after = both[:, ~both.isnan().any(0)].mean(1).tolist()
+                found[layer] = (before, after)
+        return found
+
+    def __str__(self) -> str:
+        """Before and after, in words."""
+        lines = [f"{len(self.marked)} marked images, layer {self.layer}, "
+                 f"wrong regions widened by {self.field.margin} pixels"]  # fmt: skip
+        lines += [
+            f"attribution on what was marked {layer}: {before:.0%} before, {after:.0%} after"
+            for layer, (before, after) in self.shares().items()
+        ]
+        if self.held_out:
+            before, after = self.accuracy
+            lines.append(f"accuracy on {self.held_out} held-out images: "
+                         f"{before:.1%} before, {after:.1%} after")  # fmt: skip
+        return "\n".join(lines)
+
+    def picture(self, *, count: int = 8) -> Figure:
+        """Draw marked images, evenly spread over all, with their CAMs before and after."""
+        index = torch.linspace(0, len(self.marked) - 1, min(count, len(self.marked))).long()
+        few = self.marked.take(index)
+
+        def named(labels: Tensor) -> list[str]:
+            return [self.classes[n] if self.classes else str(n) for n in labels.tolist()]
+
+        before, after = (named(predicted[index]) for predicted in self.predictions)
+        return before_after(
+            Figure(figsize=(9.5, 4), layout="constrained"),
+            few.inputs(), self.cams[0][index], self.cams[1][index], object_mask=few.object_mask,
+            decoy_mask=few.decoy_mask, truth=named(few.labels), predictions=(before, after),
+        )  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        content = io.BytesIO()
+        self.picture().savefig(content, format="png", dpi=100)
+        data, text = base64.b64encode(content.getvalue()).decode(), html.escape(str(self))
+        return (
+            f'<figure class="xbl-refined" style="margin: 0"><img style="max-width: 100%" alt="CAMs '
+            f'before and after refining. {text}" src="data:image/png;base64,{data}">'
+            f'<figcaption style="white-space: pre-line">{text}</figcaption></figure>'
+        )
+
+
+def refine(
+    model: nn.Module,
+    examples: Examples,
+    method: str | Method = "xbl_d_plus",
+    *,
+    weight: float | None = None,
+    epochs: int = 5,
+    layer: str | None = None,
+    margin: int | None = None,
+    learning_rate: float = 0.001,
+    batch_size: int = 32,
+    marked_share: float = 0.5,
+    held_out: float = 0.2,
+    seed: int = 0,
+    classes: Sequence[str] = (),
+) -> Refined:
+    """Train a copy of ``model`` further, with an explanation loss on the marked images.
+
+    The cross-entropy is taken over all images. Marked ones are repeated, so that a few among many
+    are seen often enough. The weight of the explanation loss rises over the first epoch.
+
+    Args:
+        model: maps images ``(N, C, H, W)`` in [0, 1] to logits; it is not changed. If it expects
+            normalised images, put the normalisation in front of it with ``nn.Sequential``.
+        examples: images with the marks of a person, or with the masks of a data set.
+        method: a name in :data:`xblcore.methods.METHODS`, or a method of your own.
+        weight: of the explanation loss; None: the default of the method.
+        epochs: passes over the images.
+        layer: dotted name of the explained layer; None: :func:`last_spatial_layer`.
+        margin: pixels by which wrong regions are widened; None: :func:`margin_of` the layer.
+        learning_rate: of Adam.
+        batch_size: images per step.
+        marked_share: least share of marked images in an epoch, in [0, 1); 0 repeats none.
+        held_out: share of the images that is only used to measure the accuracy, in [0, 1). They
+            are unmarked ones as far as possible. They still have whatever was marked as wrong.
+        seed: of the order of the images and of everything random in the model.
+        classes: names of the classes, for the picture.
+
+    Raises:
+        ValueError: nothing marked that the method can use, or a number outside its range.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
+    >>> wrong = torch.zeros(5, 4, 4, dtype=torch.bool)
+    >>> wrong[0, 0, 0] = True  # one pixel of the first image
+    >>> examples = Examples(torch.rand(5, 1, 4, 4), torch.tensor([0, 1, 0, 1, 0]),
+    ...     torch.zeros_like(wrong), wrong)
+    >>> refined = refine(model, examples, epochs=2, margin=0)
+    >>> refined.cams[1].shape, refined.held_out, len(refined.log)
+    (torch.Size([1, 2, 2]), 1, 2)
+    """
+    chosen = methods.get(method) if isinstance(method, str) else method
+    for name, value in (("marked_share", marked_share), ("held_out", held_out)):
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} must be in [0, 1), got {value}")
+    _check_marks(examples, chosen)
+    config = TrainConfig(
+        weight=chosen.default_weight if weight is None else weight, epochs=epochs,
+        batch_size=batch_size, learning_rate=learning_rate, seed=seed, ramp_epochs=1.0,
+    )  # fmt: skip
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    examples = examples.to(device)
+    layer = layer or last_spatial_layer(model, examples.take(slice(1)).inputs())
+    field = margin_of(model, layer, examples.images.shape[1:])
+    field = field if margin is None else replace(field, margin=margin)
+    training, rest = _split(examples, held_out, seed)
+    training = training.on_grid(field.grid, margin=field.margin)
+    marked = training.take(is_marked(training))
+    _check_cells(_cells(marked), field.margin)
+    refined = copy.deepcopy(model)
+    for module in refined.modules():
+        if getattr(module, "inplace", False) is True:  # would overwrite the explained features
+            module.inplace = False  # type: ignore[assignment]
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)  # dropout
+        index = repeated(is_marked(training), marked_share)
+        log = fit(refined, training.take(index), chosen, config, layer=layer)
+    refined.eval()
+    pair = (model, refined)
+    before, after = (_cams(one, marked, layer) for one in pair)
+    predicted = tuple(predict(one, marked.images).argmax(1).cpu() for one in pair)
+    right = tuple(accuracy(one, rest) for one in pair)
+    return Refined(
+        refined, log, layer, field, marked.to("cpu"), (before, after),
+        (predicted[0], predicted[1]), len(rest), (right[0], right[1]), tuple(classes),
+    )  # fmt: skip
+
+
+def accuracy(model: nn.Module, examples: Examples) -> float:
+    """Return the share of correct predictions; NaN without images."""
+    if not len(examples):
+        return math.nan
+    return metrics.accuracy(predict(model, examples.images), examples.labels).mean().item()
+
+
+def last_spatial_layer(model: nn.Module, images: Tensor) -> str:
+    """Return the name of ``model.cam_layer``, else of the last layer with a spatial output.
+
+    That is the last one to finish whose output is ``(N, K, h, w)`` with more than one cell.
+
+    Args:
+        model: run once, in eval mode.
+        images: ``(N, C, H, W)``; one is enough.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+    >>> last_spatial_layer(model, torch.zeros(1, 1, 4, 4))
+    '1'
+    """
+    if isinstance(named := getattr(model, "cam_layer", None), str):
+        return named
+    found: list[str] = []
+
+    def note(name: str, output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and output[0, 0].numel() > 1:
+            found.append(name)
+
+    handles = [
+        module.register_forward_hook(lambda _module, _inputs, output, name=name: note(name, output))
+        for name, module in model.named_modules()
+        if name
+    ]
+    try:
+        with evaluating(model), torch.no_grad():
+            model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not found:
+        raise ValueError("layer must have an output (N, K, h, w) with several cells, got no such")
+    return found[-1]
+
+
+def margin_of(model: nn.Module, layer: str, size: Sequence[int]) -> ReceptiveField:
+    """Measure the receptive field by which wrong regions are widened.
+
+    In deep networks a cell sees most of the image, which would leave nothing outside of the
+    regions. If the margin exceeds a quarter of the image, it is measured for 90 %, then for 50 %
+    of the squared gradient.
+
+    Args:
+        model: any network.
+        layer: dotted name of the explained layer.
+        size: ``(C, H, W)`` of one image.
+    """
+    channels, height, width = size
+    for share in (1.0, 0.9, 0.5):
+        field = receptive_field(model, layer, (channels, height, width), share=share)
+        if field.margin <= min(height, width) // 4:
+            break
+    return field
+
+
+def is_marked(examples: Examples) -> Tensor:
+    """Return which images have a mark on any layer, bool ``(N,)``."""
+    return (examples.object_mask | examples.decoy_mask).flatten(1).any(1)
+
+
+def repeated(marked: Tensor, share: float) -> Tensor:
+    """Return positions of all images, the marked ones so often that they are ``share`` of all.
+
+    >>> repeated(torch.tensor([False] * 4 + [True] * 2), 0.5).tolist()
+    [0, 1, 2, 3, 4, 5, 4, 5]
+    """
+    (index,) = marked.nonzero(as_tuple=True)
+    wanted = share * (len(marked) - len(index)) / ((1 - share) * max(1, len(index)))
+    times = max(1, math.ceil(wanted - 1e-9))
+    return torch.cat([torch.arange(len(marked), device=index.device), index.repeat(times - 1)])
+
+
+def _split(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
+    """Split off the held-out images, unmarked ones first; at least one marked image stays."""
+    marked = is_marked(examples).cpu()
+    order = torch.randperm(len(marked), generator=torch.Generator().manual_seed(seed))
+    order = order[marked[order].long().argsort(stable=True)].to(examples.labels.device)
+    count = min(round(share * len(marked)), len(marked) - 1)
+    return examples.take(order[count:].sort().values), examples.take(order[:count])
+
+
+def _cams(model: nn.Module, examples: Examples, layer: str) -> Tensor:
+    batches = zip(examples.inputs().split(100), examples.labels.split(100), strict=True)
+    return torch.cat(
+        [
+            explain(model, images, labels, layer=layer, method="hires_cam", score=SCORE).cpu()
+            for images, labels in batches
+        ]
+    )  # (M, h, w)
+
+
+def _cells(examples: Examples) -> Cells:
+    assert examples.cells is not None
+    return examples.cells
+
+
+def _check_marks(examples: Examples, method: Method) -> None:
+    if method.train_split != "train":
+        raise ValueError(f"method must train on the given images, got {method.name!r}")
+    if not is_marked(examples).any():
+        raise ValueError("examples must have a marked image, got none; mark some first")
+    only_wrong = "decoy_mask" in method.needs and "object_mask" not in method.needs
+    if only_wrong and not examples.decoy_mask.any():
+        raise ValueError(
+            f"examples must have regions marked as wrong for {method.name!r}, got none; "
+            "mark some, or use method='xbl_d_plus'"
+        )
+
+
+def _check_cells(cells: Cells, margin: int) -> None:
+    if covered := int(
+        (cells.decoy_mask.flatten(1).any(1) & cells.distance.isnan().any((1, 2))).sum()
+    ):
+        raise ValueError(
+            f"marks must leave cells that do not see them, got {covered} images without, with a "
+            f"margin of {margin} pixels; mark the object too, erase some, or lower the margin"
+        )
+
+
+def main() -> None:
+    """Refine a model by the masks in a folder, and write its weights and a picture."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", help="images, with masks in FOLDER/annotations")
+    parser.add_argument("--model", required=True, help="FILE.py:FUNCTION that returns the model")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--grey", action="store_true")
+    parser.add_argument("--method", default="xbl_d_plus")
+    parser.add_argument("--weight", type=float)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--layer")
+    parser.add_argument("--out", default="refined", help="writes OUT.pt and OUT.png")
+    given = parser.parse_args()
+    file, _, function = given.model.rpartition(":")
+    found = read_folder(given.folder, size=given.size and tuple(given.size), grey=given.grey)
+    refined = refine(
+        runpy.run_path(file)[function](), found.examples, given.method, weight=given.weight,
+        epochs=given.epochs, layer=given.layer, classes=found.classes,
+    )  # fmt: skip
+    torch.save(refined.model.state_dict(), f"{given.out}.pt")
+    refined.picture().savefig(f"{given.out}.png", dpi=150)
+    print(refined)
+
+
+if __name__ == "__main__":
+    main()

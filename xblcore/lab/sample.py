@@ -1,0 +1,120 @@
+"""A sample of what a person brings: a folder of images with a flaw, and a network that learnt it.
+
+The images are Fashion-MNIST with a grey patch in a corner whose grey value gives the class away.
+The test images have no patch. Everything is cached in ``build/sample`` of the project.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from xblcore import data, methods, project
+from xblcore.data import folder as folders
+from xblcore.examples import Examples
+from xblcore.lab.annotator import Annotator
+from xblcore.study import feedback
+from xblcore.study.train import TrainConfig, fit
+
+TASK = "decoy_fashion_mnist"
+EPOCHS = 10
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Where the sample lies.
+
+    Attributes:
+        images: folder of the images to learn from, with the patch.
+        test: folder of test images without it.
+        truth: folder of the true masks of patch (``wrong``) and garment (``object``).
+    """
+
+    images: Path
+    test: Path
+    truth: Path
+
+
+def make_sample(home: Path | None = None, *, count: int = 2000, tests: int = 1000) -> Sample:
+    """Make the sample unless it is there; what was drawn on it stays.
+
+    Args:
+        home: folder; None: ``build/sample`` of the project.
+        count: images to learn from.
+        tests: test images.
+
+    Raises:
+        DataUnavailableError: Fashion-MNIST cannot be fetched; the message says what helps.
+    """
+    home = home or project.root() / "build" / "sample"
+    sample = Sample(home / "images", home / "test", home / "truth")
+    if not (home / "complete").is_file():
+        config = data.DataConfig(n_train=count, n_val=1, n_test=tests)
+        data.fetch(TASK, config)
+        built = data.build(TASK, config, out=home / "data").parent
+        classes = [name.replace("/", "-") for name in data.info(TASK, root=built)["classes"]]
+        _write(data.load(TASK, split="train", root=built), classes, sample.images, sample.truth)
+        _write(data.load(TASK, split="test_clean", root=built), classes, sample.test, None)
+        (home / "complete").touch()
+    return sample
+
+
+def trained_network(sample: Sample) -> nn.Module:
+    """Return a network of plain PyTorch, trained on the images of the sample; 15 s without cache.
+
+    It takes grey images of 28 x 28 pixels and is in eval mode.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        model = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(32 * 7 * 7, 64), nn.ReLU(), nn.Linear(64, 10),
+        )  # fmt: skip
+    cache = sample.images.parent / "network.pt"
+    if cache.is_file():
+        model.load_state_dict(torch.load(cache))
+    else:
+        config = TrainConfig(weight=0, epochs=EPOCHS, batch_size=64, learning_rate=0.002, seed=0)
+        found = folders.read_folder(sample.images, grey=True)
+        fit(model, found.examples, methods.get("erm"), config)
+        with project.write_atomic(cache) as temporary:
+            torch.save(model.state_dict(), temporary)
+    return model.eval()
+
+
+def simulate_marks(annotator: Annotator, sample: Sample, *, count: int = 25) -> None:
+    """Mark images with their true patch, drawn too wide as by a thick brush.
+
+    For a run of the notebook without a person. It does nothing if something is marked.
+
+    Args:
+        annotator: of ``sample.images``.
+        sample: where the true masks are.
+        count: how many images.
+    """
+    if annotator.marked:
+        return
+    generator = np.random.default_rng(0)
+    for n in generator.permutation(len(annotator.names))[:count]:
+        name = annotator.names[n]
+        shape = annotator.mask(name, "wrong").shape
+        true = folders.read_mask(folders.mask_path(sample.truth, name, "wrong"), shape)[None]
+        drawn = feedback.mark("dilated", np.zeros_like(true), true, generator)
+        annotator.mark(name, "wrong", drawn.decoy_mask[0])
+
+
+def _write(examples: Examples, classes: list[str], images: Path, truth: Path | None) -> None:
+    for n, label in enumerate(examples.labels.tolist()):
+        name = f"{classes[label]}/{n:05d}.png"
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(examples.images[n, 0].numpy()).save(images / name)
+        if truth is not None:
+            masks = {"wrong": examples.decoy_mask[n], "object": examples.object_mask[n]}
+            for layer in folders.LAYERS:
+                folders.write_mask(folders.mask_path(truth, name, layer), masks[layer].numpy())

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if rows:
         report(
             "metrics", pd.DataFrame(rows), chosen, packages=["numpy", "quantus"],
-            index=["metric", "side", "maps"], columns="library",
+            index=["metric"], columns="library",
         )  # fmt: skip
 
 

@@ -43,17 +43,6 @@ def test_widening_grows_and_adds_up(mask: Masks, first: int, second: int) -> Non
     assert (once.any((1, 2)) == mask.any((1, 2))).all()
 
 
-def test_to_grid_by_hand() -> None:
-    mask = np.zeros((2, 4, 6), dtype=bool)
-    mask[0, 0, 5] = mask[1, 2, 2] = mask[1, 3, 3] = True
-    expected = [[[False, False, True], [False, False, False]], [[False] * 3, [False, True, False]]]
-    assert to_grid(mask, (2, 3)).tolist() == expected
-    # 3 pixels on 2 cells share the middle one; 2 pixels on 3 cells, the middle cell touches both.
-    middle = np.array([[[False], [True], [False]]])
-    assert to_grid(middle, (2, 1)).tolist() == [[[True], [True]]]
-    assert to_grid(np.array([[[True, False]]]), (1, 3)).tolist() == [[[True, True, False]]]
-
-
 @bounded
 @given(masks, sides, sides)
 def test_to_grid_is_adaptive_max_pooling(mask: Masks, height: int, width: int) -> None:

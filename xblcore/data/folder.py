@@ -1,8 +1,8 @@
 """Images of a folder, and masks drawn on them, as files that any program can read.
 
-Images lie in one sub-folder for each class, or all in the folder itself. Masks lie next to them,
-in ``annotations/<layer>/<class>/<name>.png``: one PNG for each image and layer, at the resolution
-of the image, 0 where nothing is marked. The layers are ``wrong`` and ``object``.
+Images lie in one sub-folder for each class, or all in the folder itself. Masks lie in
+``annotations/<layer>/<class>/<name>.png``: one PNG for each image and layer, at the resolution of
+the image, 0 where nothing is marked. The layers are ``wrong`` and ``object``.
 """
 
 from __future__ import annotations
@@ -69,23 +69,23 @@ def read_folder(
         ValueError: no images, images of several sizes without ``size``, a class that is not in
             ``classes``, or a damaged mask.
     """
-    root, home = Path(folder), annotations_of(folder, annotations)
+    root, home = Path(folder), Path(annotations or Path(folder) / ANNOTATIONS)
     names, skipped = find_images(root)
     images: dict[str, Pixels] = {}
     shapes: dict[str, tuple[int, int]] = {}
     for name in names:
         try:
-            with Image.open(root / name) as opened:
-                picture = _eight_bits(opened)
-            shapes[name] = (picture.height, picture.width)
-            images[name] = as_array(picture, size, grey=grey)
+            images[name] = read_image(root / name, size=size, grey=grey)
+            shapes[name] = image_size(root / name)
         except DAMAGED as error:
             skipped[name] = _reason(error)
-    if not images:
-        raise ValueError(f"folder must hold images, got {str(root)!r}, skipped: {skipped}")
-    if size is None and len(set(shapes.values())) > 1:
-        raise ValueError(f"size must be given for images of {len(set(shapes.values()))} sizes")
-    height, width = size or next(iter(shapes.values()))
+    sizes = {pixels.shape[1:] for pixels in images.values()}
+    if len(sizes) != 1:
+        raise ValueError(
+            "folder must hold images of one size, or size must be given, "
+            f"got {len(sizes)} sizes" + (f"; skipped: {skipped}" if skipped else "")
+        )
+    height, width = sizes.pop()
     masks = np.zeros((2, len(images), height, width), bool)
     for n, name in enumerate(images):
         for layer, into in zip(LAYERS, masks, strict=True):
@@ -106,34 +106,29 @@ def read_folder(
 
 
 def find_images(folder: str | Path) -> tuple[tuple[str, ...], dict[str, str]]:
-    """List the images of a folder by their paths below it, and the files skipped, with reasons.
-
-    Hidden files and the masks in ``annotations`` are no images.
-    """
+    """List the images of a folder by their paths below it, and the files skipped, with reasons."""
     root = Path(folder)
     if not root.is_dir():
         raise ValueError(f"folder must be an existing folder, got {str(root)!r}")
     below = sorted(p for p in root.iterdir() if p.is_dir() and p.name != ANNOTATIONS)
-    in_classes = [path for one in below if not one.name.startswith(".") for path in _files(one)]
     flat = _files(root)
-    skipped: dict[str, str] = {}
-    if in_classes:
-        skipped = {path.name: "not in the folder of a class" for path in flat}
+    in_classes = [path for one in below if not one.name.startswith(".") for path in _files(one)]
+    skipped = {path.name: "not in the folder of a class" for path in flat if in_classes}
     names: dict[Path, str] = {}
     for path in in_classes or flat:
         name = path.relative_to(root).as_posix()
         try:
-            with Image.open(path):
-                pass
+            image_size(path)
         except DAMAGED as error:
             skipped[name] = _reason(error)
             continue
-        if names.setdefault(path.with_suffix(""), name) != name:
-            skipped[name] = f"would share its masks with {names[path.with_suffix('')]}; rename it"
+        first = names.setdefault(path.with_suffix(""), name)
+        if first != name:
+            skipped[name] = f"would share its masks with {first}; rename it"
     if not names:
         raise ValueError(
             "folder must hold images, directly or in one sub-folder for each class, "
-            f"got {str(root)!r}" + (f", skipped: {skipped}" if skipped else "")
+            f"got {str(root)!r}" + (f"; skipped: {skipped}" if skipped else "")
         )
     return tuple(names.values()), skipped
 
@@ -146,10 +141,19 @@ def read_image(
     Transparent pixels become white. 16-bit grey values are scaled to 8 bits.
     """
     with Image.open(path) as opened:
-        return as_array(_eight_bits(opened), size, grey=grey)
+        image = ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I;16"):  # Pillow would clip at 255
+            values = (np.asarray(image).astype(int) + 128) // 257
+            image = Image.fromarray(values.astype(np.uint8))
+        if image.mode in ("I", "F"):
+            raise ValueError("32 bits for each pixel; save it with 8 or 16")
+        if image.has_transparency_data:
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image.convert("RGBA"))
+        return as_array(image.convert("RGB"), size=size, grey=grey)
 
 
-def as_array(image: Image.Image, size: tuple[int, int] | None, *, grey: bool) -> Pixels:
+def as_array(image: Image.Image, *, size: tuple[int, int] | None, grey: bool) -> Pixels:
     """Return an RGB image as uint8 ``(C, H, W)``, resized if a height and width are given."""
     image = image.convert("L") if grey else image
     if size is not None and image.size != size[::-1]:
@@ -159,26 +163,14 @@ def as_array(image: Image.Image, size: tuple[int, int] | None, *, grey: bool) ->
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Return height and width of an image from its header, turned as :func:`read_image` does.
-
-    Orientations 5 to 8 of EXIF exchange height and width.
-    """
+    """Return height and width from the header; orientations 5 to 8 of EXIF exchange them."""
     with Image.open(path) as image:
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def annotations_of(folder: str | Path, annotations: str | Path | None) -> Path:
-    """Return the folder of the masks; ``annotations`` in the folder by default."""
-    return Path(folder) / ANNOTATIONS if annotations is None else Path(annotations)
-
-
 def class_of(name: str) -> str:
-    """Return the class of an image, the folder in its name.
-
-    >>> class_of("zebra/001.jpg"), class_of("001.jpg")
-    ('zebra', '')
-    """
+    """Return the folder in the name of an image, ``""`` in a flat folder."""
     return name.rpartition("/")[0]
 
 
@@ -221,19 +213,6 @@ def write_mask(path: Path, mask: Mask) -> None:
 def _files(folder: Path) -> list[Path]:
     paths = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     return [path for path in paths if path.suffix.lower() in SUFFIXES]
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return an upright RGB image."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):  # Pillow would clip at 255
-        image = Image.fromarray(((np.asarray(image).astype(int) + 128) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError("32 bits for each pixel; save it with 8 or 16")
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("RGB")
 
 
 def _reason(error: BaseException) -> str:

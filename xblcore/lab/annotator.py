@@ -88,9 +88,10 @@ class Annotator(anywidget.AnyWidget):
     ) -> None:
         super().__init__()
         self.folder = Path(folder)
-        self.annotations = folders.annotations_of(folder, annotations)
+        self.annotations = Path(annotations or self.folder / folders.ANNOTATIONS)
         names, self.skipped = folders.find_images(folder)
         self.names = classes_in_turn(names)
+        self._sizes = {name: folders.image_size(self.folder / name) for name in names}
         self.goal = min(goal or len(names), len(names))
         self._cam = cam
         self._masks: dict[tuple[str, Layer], Mask] = {}
@@ -119,8 +120,8 @@ class Annotator(anywidget.AnyWidget):
         if (name, layer) not in self._masks:
             if name not in self.names or layer not in LAYERS:
                 raise ValueError(f"name and layer must exist, got {name!r} and {layer!r}")
-            size = folders.image_size(self.folder / name)
-            self._masks[name, layer] = folders.read_mask(self._path(name, layer), size)
+            path = self._path(name, layer)
+            self._masks[name, layer] = folders.read_mask(path, self._sizes[name])
         return self._masks[name, layer]
 
     def mark(self, name: str, layer: Layer, mask: Mask) -> None:
@@ -166,9 +167,8 @@ class Annotator(anywidget.AnyWidget):
         home = self.annotations if folder is None else Path(folder)
         for (name, layer), mask in self._masks.items():
             folders.write_mask(folders.mask_path(home, name, layer), mask)
-        sizes = {name: folders.image_size(self.folder / name) for name in sorted(self.names)}
         with project.write_atomic(home / COCO_FILE) as temporary:
-            temporary.write_text(json.dumps(coco_document(self._masks, sizes)))
+            temporary.write_text(json.dumps(coco_document(self._masks, self._sizes)))
         return home / COCO_FILE
 
     def import_masks(self, folder: str | Path) -> int:
@@ -259,6 +259,7 @@ class Annotator(anywidget.AnyWidget):
     def _show_image(self) -> None:
         """Send the image and its CAM, and everything else."""
         name, picture, cam = self.names[self._index], b"", b""
+        self._error = ""
         try:
             pixels = folders.read_image(self.folder / name)
             picture = png(_reduced(pixels.transpose(1, 2, 0)))
@@ -311,7 +312,7 @@ def cam_of(
 
     def cam(pixels: Pixels) -> NDArray[np.floating]:
         picture = Image.fromarray(pixels.transpose(1, 2, 0))
-        resized = torch.from_numpy(folders.as_array(picture, size, grey=grey))[None]
+        resized = torch.from_numpy(folders.as_array(picture, size=size, grey=grey))[None]
         images = resized.to(device).float() / 255
         name = last_spatial_layer(model, images) if layer is None else layer
         found = explain(model, images, layer=name, method="hires_cam", score=SCORE)

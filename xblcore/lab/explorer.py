@@ -7,7 +7,6 @@ from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from xblcore.data import store
 from xblcore.examples import Examples
 from xblcore.metrics import METRICS
 from xblcore.plots.images import DECOY, OBJECT, outline, show, show_cam
-from xblcore.plots.style import label
+from xblcore.plots.style import about, label, number
 from xblcore.study import config, runs
 from xblcore.study.evaluate import explanation_metrics, predict
 from xblcore.study.models import SplitNet
@@ -28,26 +27,26 @@ FIRST = ("erm", "xbl_d_plus")
 VIEWS = {"decoy": "with the decoy", "swapped": "decoy of another class", "clean": "without decoy"}
 
 
-def chosen_runs(settings: config.Config, task: str) -> dict[str, runs.Run]:
-    """Return a finished run for each method, with the chosen weight and the first seed found.
+def finished_runs(settings: config.Config, task: str) -> dict[str, runs.Result]:
+    """Return the finished run of the median seed of each method, with the chosen weight.
 
     Raises:
         FileNotFoundError: no run is finished; the message names the command that runs them.
     """
-    path = project.root() / "results" / task / "weights.csv"
-    found: dict[str, runs.Run] = {}
+    path = project.root() / settings.results / task / "weights.csv"
+    found: list[runs.Result] = []
     if path.is_file():
-        table = pd.read_csv(path, comment="#")
+        table = pd.read_csv(path)
         for row in table[table["chosen"]].itertuples():
-            for seed in settings.seeds:
-                run = runs.Run(task, str(row.method), float(row.weight), seed)  # type: ignore[arg-type]
-                if row.method not in found and runs.cached(run, settings.task(task)) is not None:
-                    found[run.method] = run
+            every = (runs.Run(task, str(row.method), row.weight, seed) for seed in settings.seeds)
+            cached = (runs.cached(run, settings.task(task)) for run in every)
+            found += [result for result in cached if result is not None]
     if not found:
         raise FileNotFoundError(
             f"No finished runs of {label(task)} on this machine. In a terminal, run: {COMMAND}"
         )
-    return found
+    methods = dict.fromkeys(result.run.method for result in found)
+    return {method: runs.median_result(found, method) for method in methods}
 
 
 class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -59,7 +58,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def __init__(self) -> None:
         self._settings = config.load()
-        self._models: dict[runs.Run, nn.Module] = {}
+        self._finished: dict[str, runs.Result] = {}
         self._picture = widgets.Image(format="png", layout={"max_width": "100%"})
         self._numbers = widgets.HTML()
         tasks = [(label(name), name) for name in self._settings.tasks]
@@ -85,9 +84,9 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def results(self) -> pd.DataFrame:
         """Return the means over seeds of both methods, from ``results/metrics.csv``."""
-        path = project.root() / "results" / "metrics.csv"
+        path = project.root() / self._settings.results / "metrics.csv"
         if not path.is_file():
-            return pd.DataFrame({"missing": [f"results/metrics.csv; run: {COMMAND}"]})
+            return pd.DataFrame({"missing": [f"{path.name}; run: {COMMAND}"]})
         table = pd.read_csv(path, comment="#")
         methods = [self.left.value, self.right.value]
         rows = table[(table["task"] == self.task.value) & table["method"].isin(methods)]
@@ -97,51 +96,43 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _open(self, _change: Any = None) -> None:
         """Offer the finished runs of the task."""
         try:
-            self._runs = chosen_runs(self._settings, self.task.value)
+            self._finished = finished_runs(self._settings, self.task.value)
         except FileNotFoundError as error:  # also if the data are not built
-            self._runs = {}
-            self._say(str(error))
-        options = [(label(name), name) for name in self._runs]
-        with self.hold_trait_notifications():
-            for box, first in ((self.left, FIRST[0]), (self.right, FIRST[1])):
-                kept = box.value
-                box.options = options
-                for name in (first, kept):
-                    if name in self._runs:
-                        box.value = name
+            self._finished = {}
+            self._picture.layout.display, self._numbers.value = "none", f"<p>{error}</p>"
+        for box, first in ((self.left, FIRST[0]), (self.right, FIRST[1])):
+            kept = box.value
+            box.options = [(label(name), name) for name in self._finished]
+            for name in (first, kept):
+                if name in self._finished:
+                    box.value = name
         self._show()
 
-    def _say(self, text: str) -> None:
-        self._picture.layout.display, self._numbers.value = "none", f"<p>{text}</p>"
-
     def _show(self, _change: Any = None) -> None:
-        chosen = [self._runs.get(box.value) for box in (self.left, self.right)]
-        if None in chosen:
+        names = (self.left.value, self.right.value)
+        if not {*names} <= {*self._finished}:  # nothing is finished, or the options are changing
             return
-        pair = [run for run in chosen if run is not None]
-        views = self._views(pair[0])
-        grid = self._grid(pair[0], views["decoy"])
-        one = views["decoy"].on_grid(grid)
-        assert one.cells is not None
-        models = [self._model(run) for run in pair]
+        pair = [self._finished[name] for name in names]
+        models = [runs.trained_model(r, self._settings.task(r.run.task)).cpu() for r in pair]
+        views = self._views(pair[0].run)
+        one, layer = views["decoy"], SplitNet.cam_layer
         cams = [
-            explain(model, one.inputs(), layer=SplitNet.cam_layer, method=self.cam.value)
-            for model in models
+            explain(model, one.inputs(), layer=layer, method=self.cam.value) for model in models
         ]  # (1, h, w) each
-        self._draw(views, cams, [label(run.method) for run in pair])
-        classes = data.info(pair[0].task)["classes"]
+        one = one.on_grid((cams[0].shape[1], cams[0].shape[2]))
+        assert (cells := one.cells) is not None
+        self._draw(views, cams, [label(name) for name in names])
+        classes = data.info(pair[0].run.task)["classes"]
         rows = {"label": [classes[int(one.labels)]] * 2}
         for view, text in VIEWS.items():
             rows[f"prediction {text}"] = [_prediction(m, views[view], classes) for m in models]
-        metrics = [explanation_metrics(cam, one.cells) for cam in cams]
+        metrics = [explanation_metrics(cam, cells) for cam in cams]
         for name in metrics[0]:
-            arrow = "higher" if METRICS[name].higher_is_better else "lower"
-            values = [float(values[name]) for values in metrics]
-            rows[f"{label(name)} ({arrow} is better)"] = [
-                "undefined" if value != value else f"{value:.3f}" for value in values
-            ]
-        names = [f"{label(run.method)}, weight {run.weight:g}" for run in pair]
-        frame = pd.DataFrame(rows.values(), index=list(rows), columns=names)
+            better = "higher" if METRICS[name].higher_is_better else "lower"
+            values = [number(float(found[name]), 3) for found in metrics]
+            rows[f"{label(name)} ({better} is better)"] = values
+        heads = [f"{label(r.run.method)}, weight {r.run.weight:g}, seed {r.run.seed}" for r in pair]
+        frame = pd.DataFrame(rows.values(), index=list(rows), columns=heads)
         self._numbers.value = frame.to_html(border=0)
 
     def _draw(self, views: dict[str, Examples], cams: list[Tensor], names: list[str]) -> None:
@@ -156,7 +147,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             outline(ax, marked.object_mask[0].numpy(), colour=OBJECT)
             outline(ax, marked.decoy_mask[0].numpy(), colour=DECOY)
         kind = data.info(self.task.value)["data"]
-        fig.suptitle(f"{label(self.task.value)} ({kind} data): object blue, decoy orange")
+        fig.suptitle(f"{about(self.task.value, kind)}: object blue, decoy orange")
         content = io.BytesIO()
         fig.savefig(content, format="png", dpi=100)
         self._picture.layout.display, self._picture.value = "block", content.getvalue()
@@ -172,22 +163,6 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         }
         index = min(self.image.value, len(splits["decoy"]) - 1)
         return {view: split.take(slice(index, index + 1)) for view, split in splits.items()}
-
-    def _grid(self, run: runs.Run, one: Examples) -> tuple[int, int]:
-        model = self._model(run)
-        with torch.no_grad():
-            shape = model.get_submodule(SplitNet.cam_layer)(one.inputs()).shape
-        return shape[2], shape[3]
-
-    def _model(self, run: runs.Run) -> nn.Module:
-        if run not in self._models:
-            settings = self._settings.task(run.task)
-            result = runs.cached(run, settings)
-            assert result is not None and result.state is not None
-            model = runs.new_model(run, settings).cpu()
-            model.load_state_dict(result.state)
-            self._models[run] = model.eval()
-        return self._models[run]
 
 
 def _prediction(model: nn.Module, one: Examples, classes: list[str]) -> str:

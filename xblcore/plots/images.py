@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -196,10 +195,10 @@ def cam_gallery(
         for ax, (name, cam) in zip(others, maps.items(), strict=True):
             outline(show_cam(ax, cam[row]), wrong[row], colour=DECOY)
             _class_below(ax, classes[int(predictions[name][row])], truth)
-    heads = [f"{look(name).label.replace(' (', '\n(')}\nclean acc. {number(accuracies[name])}"
-             for name in maps]  # fmt: skip
-    for ax, text in zip(grid[0], ["image\n(label)", *heads], strict=True):
-        ax.set_title(text, size=SMALL - 1)
+    grid[0][0].set_title("image\n(label)", size=SMALL - 1)
+    for ax, name in zip(grid[0][1:], maps, strict=True):
+        head = look(name).label.replace(" (", "\n(")
+        ax.set_title(f"{head}\nclean acc. {number(accuracies[name])}", size=SMALL - 1)
     shares = {name: share_inside(cam, wrong) for name, cam in maps.items()}
     ranked = sorted((share, name) for name, share in shares.items() if share == share)
     finding = f"{style.label(explainer)} is all zero for every method"
@@ -307,7 +306,7 @@ def before_after(
 
 def _class_below(ax: Axes, predicted: str, truth: str) -> None:
     right = predicted == truth
-    text = textwrap.shorten(predicted, 14, placeholder="…")
+    text = predicted if len(predicted) <= 14 else f"{predicted[:13]}…"
     ax.set_xlabel(text if right else f"✗ {text}", size=SMALL - 1.5, labelpad=2,
                   color=BLACK if right else VERMILLION)  # fmt: skip
 

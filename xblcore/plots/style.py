@@ -144,9 +144,7 @@ def title(fig: Figure, finding: str, context: str) -> None:
 
 def axes_title(ax: Axes, finding: str, context: str) -> None:
     """Set the title of the only axes of a figure, as :func:`title`."""
-    fig = ax.get_figure(root=True)
-    assert fig is not None
-    ax.set_title(_wrapped(fig, finding, context), pad=10)
+    ax.set_title(_wrapped(_figure(ax), finding, context), pad=10)
 
 
 def _wrapped(fig: Figure, finding: str, context: str) -> str:
@@ -194,12 +192,27 @@ def entry(series: Look, *, line: bool = False) -> Line2D:
 
 def legend(fig: Figure, handles: Sequence[Artist], *, heading: str | None = None) -> None:
     """Put a legend below a figure, in as many columns as fit its width."""
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    fits = int(fig.get_figwidth() / (0.075 * longest + 0.55))
-    columns = max(1, min(len(handles), fits))
-    rows = -(-len(handles) // columns)
-    fig.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // rows),
+    fig.legend(handles=handles, ncols=_columns(fig, handles), loc="outside lower center",
                title=heading)  # fmt: skip
+
+
+def axes_legend(ax: Axes, handles: Sequence[Artist]) -> None:
+    """Put a legend below axes that have tick labels and an x label."""
+    ax.legend(handles=handles, ncols=_columns(_figure(ax), handles), loc="upper center",
+              bbox_to_anchor=(0.5, 0.0), borderaxespad=4.2)  # fmt: skip
+
+
+def _columns(fig: Figure, handles: Sequence[Artist]) -> int:
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    fits = max(1, int(fig.get_figwidth() / (0.075 * longest + 0.55)))
+    rows = -(-len(handles) // fits)
+    return -(-len(handles) // rows)
+
+
+def _figure(ax: Axes) -> Figure:
+    fig = ax.get_figure(root=True)
+    assert fig is not None
+    return fig
 
 
 def save(fig: Figure, folder: str | Path, name: str) -> Path:

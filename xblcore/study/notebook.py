@@ -38,7 +38,7 @@ def execute(source: Path, target: Path, parameters: dict[str, str]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     papermill.execute_notebook(
         str(source), str(target), parameters, kernel_name="python3", progress_bar=False,
-        stderr_file=None, log_output=False,
+        extra_arguments=["--IPKernelApp.log_level=40"],
     )  # fmt: skip
     content = strip_output(
         nbformat.read(target, as_version=4), keep_output=True, keep_count=True, keep_id=False,

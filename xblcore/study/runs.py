@@ -5,14 +5,12 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import inspect
 import json
 import os
 import pickle
-import textwrap
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -303,38 +301,52 @@ def key(run: Run, settings: TaskSettings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
+# What decides numbers in two modules that also hold other things.
+_NUMERICAL = {
+    "methods": ("Step", "distance_plus", "influence_gradient", "WRONG"),
+    "study/runs": (
+        "GALLERY", "new_model", "load_split", "receptive_field", "training_examples", "_annotated",
+        "run", "measure",
+    ),
+}  # fmt: skip
+
+
 @functools.lru_cache
 def _code_digest(method: str) -> str:
-    """Digest the numerical modules, and of the registry only what concerns the method."""
+    """Digest the numerical code, and of the registry only what concerns the method."""
     package = Path(methods.__file__).parent
-    names = ("examples", "cam", "distance", "losses", "contextual", "metrics", "decoys")
-    files = [
-        *(package / f"{name}.py" for name in names),
-        *sorted((package / "data").glob("*.py")),
-        *(package / "study" / f"{name}.py" for name in
-          ("models", "train", "evaluate", "explainers", "feedback", "runs")),
-    ]  # fmt: skip
+    names = ("examples", "cam", "distance", "losses", "contextual", "metrics", "decoys",
+             "study/models", "study/train", "study/evaluate", "study/explainers",
+             "study/feedback")  # fmt: skip
     entry = methods.get(method)
-    own = [entry.penalty, entry.augment]
-    parts = [
-        *(_syntax(path.read_text(encoding="utf-8")) for path in files),
-        *(_syntax(textwrap.dedent(inspect.getsource(part))) for part in own if part),
-        _syntax(inspect.getsource(methods.Step)),
-        _syntax(inspect.getsource(methods.influence_gradient)),
-        repr((entry.name, entry.ce_weight, entry.train_split, sorted(entry.needs))),
-    ]
+    functions = {part.__name__ for part in (entry.penalty, entry.augment) if part}
+    parts = [_syntax(package / f"{name}.py") for name in names]
+    parts += [_syntax(path) for path in sorted((package / "data").glob("*.py"))]
+    parts += [_syntax(package / f"{name}.py", only) for name, only in _NUMERICAL.items()]
+    parts.append(_syntax(package / "methods.py", functions))
+    parts.append(repr((entry.ce_weight, entry.train_split, sorted(entry.needs))))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _syntax(source: str) -> str:
-    """Return the syntax tree of some code without docstrings, positions and comments."""
-    tree = ast.parse(source)
+def _syntax(path: Path, only: Collection[str] | None = None) -> str:
+    """Return the syntax tree of a module, or of some of its definitions, without docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if only is not None:
+        tree.body = [node for node in tree.body if _defined(node) & set(only)]
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
                 node.body = body[1:]  # type: ignore[attr-defined]
     return ast.dump(tree)
+
+
+def _defined(node: ast.stmt) -> set[str]:
+    """Return the names that a statement defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def cache_folder() -> Path:
@@ -588,3 +600,44 @@ def main_grid(
         for seed in settings.seeds
     ]
     return weights, results(grid, settings=settings, progress=progress)
+
+
+def experiment(
+    name: str, *, settings: config.Config | None = None, progress: bool = True
+) -> tuple[pd.DataFrame, list[Result]]:
+    """Run an experiment of ``params.yaml`` with the weights of the main grid.
+
+    The weights are chosen under the conditions of the main grid: nobody who meets another condition
+    unexpectedly could tune to it. Methods that receive no annotation are run once for all
+    conditions that only concern annotations.
+
+    Returns:
+        The table of :func:`choose_weights`, and the results.
+    """
+    settings = settings or config.load()
+    if name not in settings.experiments:
+        names = ", ".join(settings.experiments)
+        raise ValueError(f"experiment must be one of {names}, got {name!r}")
+    own = settings.experiments[name]
+    weights = choose_weights(
+        [(task, method) for task in own.tasks for method in own.methods],
+        settings=settings, progress=progress,
+    )  # fmt: skip
+    chosen = weights[weights["chosen"]].set_index(["task", "method"])["weight"]
+    grid = [
+        Run(task, method, float(chosen[task, method]), seed, _relevant(condition, method))
+        for task in own.tasks
+        for condition in own.conditions
+        for method in own.methods
+        for seed in settings.seeds
+    ]
+    return weights, results(grid, settings=settings, progress=progress)
+
+
+def _relevant(condition: Condition, method: str) -> Condition:
+    """Return the condition without what does not concern the method."""
+    if methods.get(method).needs:
+        return condition
+    return Condition(
+        network=condition.network, decoy=condition.decoy, switch_on=condition.switch_on
+    )

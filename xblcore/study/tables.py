@@ -151,6 +151,22 @@ def behaviour_table(runs: pd.DataFrame, weights: pd.DataFrame | None = None) -> 
     return pd.DataFrame(rows)
 
 
+def condition_table(runs: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return one row per task, value of a condition and method: accuracy, recovery and flips."""
+    table = summarise(runs, by=(by,))
+    rows = []
+    for (task, data, condition, method), own in table.groupby(
+        ["task", "data", "condition", "method"], sort=False, dropna=False
+    ):
+        cells = own.set_index(["metric", "split", "explainer"])
+        rows.append(
+            {"Task": task_label(task, data), "Condition": condition or "main grid",
+             "Method": label(method)}
+            | {name: cell(cells, key) for name, key in BEHAVIOUR.items()}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def collapsed(runs: pd.DataFrame) -> int:
     """Count seeds that predict (almost) one class: the network learnt nothing.
 

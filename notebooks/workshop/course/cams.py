@@ -74,28 +74,3 @@ hires_cam = Exercise(
          "A gradient alone is no contribution; multiply it by the feature."),
     ),
 )  # fmt: skip
-
-_CAMS = torch.tensor([[[3.0, 1.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 5.0]]])
-_MASKS = torch.tensor([[[True, False], [False, False]], [[False, False], [True, True]]])
-
-share_on = Exercise(
-    "share_on",
-    solution=lambda cam, mask: (cam * mask).sum((1, 2)) / cam.sum((1, 2)),
-    cases=(
-        Case("two maps with 3 of 4 and 6 of 8 inside", (_CAMS, _MASKS)),
-        Case("a map of 1x3 cells", (torch.tensor([[[2.0, 2, 4]]]), torch.tensor([[[1, 0, 0]]]) > 0)),
-    ),
-    success="one number per image, which does not depend on how strong a map is.",
-    hint="For each image, divide the sum inside the mask by the sum of the whole map. Both sums "
-    "go over the cells.",
-    mistakes=(
-        ("the sum inside the mask", lambda cam, mask: (cam * mask).sum((1, 2)),
-         "Divide it by the sum of the whole map."),
-        ("shares of all maps together", lambda cam, mask: (cam * mask).sum((1, 2)) / cam.sum(),
-         "Divide by the sum of each image's own map."),
-        ("one share for all images", lambda cam, mask: (cam * mask).sum() / cam.sum(),
-         "One number per image is needed."),
-        ("the mean over the cells", lambda cam, mask: (cam * mask).mean((1, 2)),
-         "Divide the sum inside the mask by the sum of the map."),
-    ),
-)  # fmt: skip

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from course.exercise import Case, Exercise
+from xblcore.losses import xbl_d
 from xblcore.methods import Step
 
 Cells = NDArray[Any]
@@ -60,46 +61,13 @@ distances = Exercise(
 )  # fmt: skip
 
 # Three maps of 4x4 cells: all on the decoy, all next to it, all next to the object.
-WHERE = {"on the decoy": (0, 0), "next to the decoy": (1, 1), "next to the object": (2, 1)}
+WHERE = ("on the decoy", "next to the decoy", "next to the object")
 CAMS = torch.zeros(3, 4, 4)
-for _n, _cell in enumerate(WHERE.values()):
-    CAMS[_n][_cell] = 3.0
+CAMS[(0, 1, 2), (0, 1, 2), (0, 1, 1)] = 3.0
 DECOY = torch.zeros(3, 4, 4, dtype=torch.bool)
 DECOY[:, 0, 0] = True
-_INSIDE = np.zeros((4, 4), bool)
-_INSIDE[2:, 2:] = True
+_INSIDE = np.pad(np.ones((2, 2), bool), ((2, 0), (2, 0)))
 DISTANCE = torch.from_numpy(_distances(_INSIDE)).float().expand(3, 4, 4)
-_MIXED = torch.tensor([[[3.0, 1.0], [0.0, 0.0]], [[0.0, 2.0], [2.0, 4.0]]])
-_FAR = torch.tensor([[[0.0, 1.0], [1.0, 2.0]], [[0.0, 1.0], [3.0, 0.0]]])
-
-
-def _mean_distance(cam: Tensor, distance: Tensor) -> Tensor:
-    return (cam * distance).sum((1, 2)) / cam.sum((1, 2))
-
-
-mean_distance = Exercise(
-    "mean_distance",
-    solution=_mean_distance,
-    gradient_to=0,
-    cases=(
-        Case("two maps of 2x2 cells", (_MIXED, _FAR)),
-        Case("the three maps above", (CAMS, DISTANCE)),
-    ),
-    success="next to the decoy is better than on it, and next to the object is better still.",
-    hint="Scale each map to sum 1, multiply it by the distance and add up its cells.",
-    mistakes=(
-        ("the mass", lambda cam, distance: (cam * distance).sum((1, 2)),
-         "A map twice as strong counts twice. Scale each map to sum 1 first."),
-        ("the distance of maps scaled to a maximum of 1",
-         lambda cam, distance: (cam / cam.amax((1, 2), keepdim=True) * distance).sum((1, 2)),
-         "The weights of a mean have the sum 1."),
-        ("the mean over the cells", lambda cam, distance: (cam * distance).mean((1, 2)),
-         "The attribution is the weight of each cell."),
-        ("one mean for all images", lambda cam, distance: _mean_distance(cam, distance).mean(),
-         "One number per image is needed."),
-    ),
-)  # fmt: skip
-
 _D, _WRONG = torch.tensor([[0.0, 0.0, 0.2, 0.6]]), torch.tensor([[True, False, True, True]])
 
 combined = Exercise(
@@ -186,7 +154,7 @@ xbl_d_plus = Exercise(
          _loss(lambda g, f, d: ((g * f).abs().sum(1) * d).sum((1, 2)).mean()),
          "Add up the feature maps first: they can cancel each other within a cell."),
         ("the share, with maps scaled to sum 1",
-         _loss(lambda g, f, d: _mean_distance((g * f).sum(1).abs(), d).mean()),
+         _loss(lambda g, f, d: xbl_d((g * f).sum(1).abs(), d, form="share")),
          "That is a loss of its own; here the mass is needed, without scaling."),
     ),
 )  # fmt: skip

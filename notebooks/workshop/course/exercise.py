@@ -21,8 +21,6 @@ TOLERANCE = 1e-4  # relative to the largest expected value; float32 rounding is 
 
 # What the learner computed instead, a function that computes just that, and a hint.
 Mistake = tuple[str, Callable[..., Any], str]
-# Whether a rule is broken, what is wrong, and a hint.
-Rule = tuple[bool, str, str]
 
 
 class Case(NamedTuple):
@@ -191,35 +189,6 @@ def check_answers(given: Any, expected: Mapping[str, tuple[Any, str]], success: 
         if problem:
             return Feedback(False, f"`{name}`: {problem}", hint)
     return Feedback(True, success)
-
-
-def check_rules(
-    given: Mapping[str, Any],
-    shape: tuple[int, ...],
-    rules: Callable[..., Sequence[Rule]],
-    success: Callable[..., str],
-) -> Feedback:
-    """Check answers of which many are correct; the reply names the first broken rule.
-
-    Args:
-        given: arrays by name.
-        shape: of each array.
-        rules: takes the arrays as tensors, and returns the rules.
-        success: takes the arrays as tensors, and returns what they show.
-    """
-    arrays = []
-    for name, value in given.items():
-        if "Ellipsis" in repr(value):
-            return blank(name)
-        values = as_array(value)
-        if values is None or values.shape != shape or not np.isfinite(values).all():
-            message = f"`{name}` must be {' x '.join(map(str, shape))} finite numbers."
-            return Feedback(False, message, "Write it as a list of rows.")
-        arrays.append(torch.from_numpy(values).float())
-    for broken, message, hint in rules(*arrays):
-        if broken:
-            return Feedback(False, message, hint)
-    return Feedback(True, success(*arrays))
 
 
 def difference(got: Any, expected: Any) -> str | None:

@@ -5,20 +5,19 @@ On the 4x4 maps the object is the first column, so the distance of a cell is its
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, pad
 
 from course import task
-from course.exercise import Case, Exercise, Feedback, Rule, check_answers, check_rules
-from course.gaming import attribution
+from course.exercise import Case, Exercise, Feedback, as_array, blank, check_answers
 from xblcore import metrics
+from xblcore.decoys import Decoy, add_decoys, grey_palette
 from xblcore.distance import distance_map
 from xblcore.examples import Examples
-from xblcore.study.evaluate import predict
-from xblcore.study.models import SplitNet
 
 OBJECT = torch.tensor([[True, False, False, False]] * 4)  # (4, 4)
 DISTANCE = torch.from_numpy(distance_map(OBJECT[None].numpy(), normalise=False))[0]  # (4, 4)
@@ -104,34 +103,30 @@ def by_hand(*, energy: Any, iou: Any, attribution_distance: Any) -> Feedback:
     }
     given = {"energy": energy, "iou": iou, "attribution_distance": attribution_distance}
     success = "moving the rest changes the distance, and none of the overlap metrics."
-    return check_answers(given, expected, success=success)
+    return check_answers(given, expected, success)
 
 
 def disagree(first: Any, second: Any) -> Feedback:
-    """Check two maps: energy must prefer the first, distance focus the second."""
-
-    def values(cam: Tensor) -> tuple[float, float]:
-        energy = metrics.energy_pointing_game(cam[None], OBJECT[None]).item()
-        return energy, _focus(cam, DISTANCE).item()
-
-    def numbers(one: Tensor, other: Tensor) -> str:
-        (e1, f1), (e2, f2) = values(one), values(other)
-        return f"energy is {e1:.3f} and {e2:.3f}, distance focus {f1:.3f} and {f2:.3f}."
-
-    def rules(one: Tensor, other: Tensor) -> Sequence[Rule]:
-        for cam in (one, other):
-            if cam.min() < 0 or cam.max() == 0:
-                return [(True, "a map must not be negative or all zero.", "Use numbers above 0.")]
-        text, ((e1, f1), (e2, f2)) = numbers(one, other), (values(one), values(other))
-        return [
-            (e1 < e2 + 1e-3, f"{text} Energy does not prefer the first map.",
-             "Put a larger share of the first map on the object, the first column."),
-            (f2 < f1 + 1e-3, f"{text} Distance focus does not prefer the second map.",
-             "Where should the rest of each map be, far away or next to the object?"),
-        ]  # fmt: skip
-
-    given = {"first": first, "second": second}
-    return check_rules(given, (4, 4), rules, lambda *maps: f"{numbers(*maps)} They disagree.")
+    """Check two 4x4 maps: energy must prefer the first, distance focus the second."""
+    values = []
+    for name, cam in (("first", as_array(first)), ("second", as_array(second))):
+        if cam is None or cam.shape != (4, 4) or not (cam >= 0).all() or not cam.any():
+            if "Ellipsis" in repr((first, second)):
+                return blank(name)
+            message = f"`{name}` must be 4 rows of 4 numbers, not negative and not all zero."
+            return Feedback(False, message, "Replace numbers in a copy of `NEAR`.")
+        given = torch.from_numpy(cam).float()
+        energy = metrics.energy_pointing_game(given[None], OBJECT[None]).item()
+        values.append((energy, _focus(given, DISTANCE).item()))
+    (energy1, focus1), (energy2, focus2) = values
+    said = f"energy {energy1:.3f} and {energy2:.3f}, distance focus {focus1:.3f} and {focus2:.3f}"
+    if energy1 < energy2 + 1e-3:
+        hint = "Put a larger share of the first map on the object, the first column."
+        return Feedback(False, f"{said}. Energy does not prefer the first map.", hint)
+    if focus2 < focus1 + 1e-3:
+        hint = "Where should the rest of each map be, far away or next to the object?"
+        return Feedback(False, f"{said}. Distance focus does not prefer the second map.", hint)
+    return Feedback(True, f"{said}. They disagree.")
 
 
 def which_metric(choices: Any) -> Feedback:
@@ -143,30 +138,25 @@ def which_metric(choices: Any) -> Feedback:
         "swappable": ("flip rate", "If you can intervene, you need no map."),
     }
     success = "know what a metric forgives, and what your explainer does, before you choose."
-    return check_answers(choices, expected, success=success)
+    return check_answers(choices, expected, success)
 
 
-def compare(
-    networks: Mapping[str, SplitNet], scenes: Mapping[str, tuple[Examples, Examples]]
-) -> dict[str, dict[str, float]]:
-    """Measure networks on scenes, by input x gradient; metric to network to value.
+def half_size(
+    examples: Examples, *, gap: int | None, predictive: bool
+) -> tuple[Examples, Examples]:
+    """Garments of half the size in the upper left quarter, and the same with another decoy.
+
+    Full-size garments fill the image, so that no decoy is far from them.
 
     Args:
-        networks: by name.
-        scenes: by the same names, test images and the same with another decoy.
+        examples: images without decoys.
+        gap: pixels between the garment and the decoy; None for no decoy.
+        predictive: whether the decoy gives the class away, or is random.
     """
-    found: dict[str, dict[str, float]] = {}
-    for name, network in networks.items():
-        scene, swapped = scenes[name]
-        few = scene.take(slice(0, 300)).on_grid(task.GRID)
-        cam = attribution(network, few, "input_x_gradient")
-        assert few.cells is not None
-        logits = predict(network, scene.images)
-        for metric, values in (
-            ("IoU", metrics.iou(cam, few.cells.object_mask)),
-            ("energy", metrics.energy_pointing_game(cam, few.cells.object_mask)),
-            ("distance focus", metrics.distance_focus(cam, few.cells.distance)),
-            ("flip rate", metrics.decoy_flip_rate(logits, predict(network, swapped.images))),
-        ):
-            found.setdefault(metric, {})[name] = values.nanmean().item()
-    return found
+    small = pad(avg_pool2d(examples.images.float(), 2), (0, 14, 0, 14)).to(torch.uint8)
+    clean = replace(examples, images=small, object_mask=small[:, 0] > 0)
+    if gap is None:
+        return clean, clean
+    decoy, palette = Decoy(size=task.PATCH, place="object", gap=gap), grey_palette(10)
+    done = add_decoys(clean, decoy, palette, predictive=predictive, seed=[0])
+    return done.examples, done.swapped

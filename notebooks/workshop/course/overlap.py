@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
-from course import task
-from course.exercise import Case, Exercise
-from xblcore.distance import to_grid
-from xblcore.study.models import SplitNet
+from course.exercise import Case, Exercise, Feedback, check_answers
 
 # One map of 3x4 cells; the decoy is in the four cells at the top left.
 CAM = torch.tensor([[[4.0, 2.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 3.0]]])
@@ -79,45 +76,9 @@ pixels_seen = Exercise(
     ),
 )  # fmt: skip
 
-_CORNER, _DOT = torch.zeros(2, 1, 7, 8, dtype=torch.bool)
-_CORNER[0, :2, :2] = _DOT[0, 3, 3] = True
 
-
-def _widened(mask: Tensor, side: int = 5) -> Tensor:
-    return max_pool2d(mask.float()[:, None], side, stride=1, padding=side // 2)[:, 0] > 0
-
-
-widened = Exercise(
-    "widened",
-    solution=_widened,
-    cases=(
-        Case("a decoy of 2x2 cells in the corner", (_CORNER,)),
-        Case("a single cell in the middle", (_DOT,)),
-    ),
-    success="4 cells in a corner become 16: all cells that see a pixel of the decoy.",
-    hint="The maximum over a window around a cell is 1 if the mask is near. How many cells wide is "
-    "a window with two cells on each side of its centre?",
-    mistakes=(
-        ("the mask itself", lambda mask: mask, "Widen it by two cells on each side."),
-        ("the mask widened by one cell", lambda mask: _widened(mask, 3), "Two are needed."),
-        ("the ring without the mask", lambda mask: _widened(mask) & ~mask,
-         "The decoy's own cells belong to it too."),
-    ),
-)  # fmt: skip
-
-
-def cells_that_see(model: SplitNet, data: task.Data) -> tuple[Tensor, Tensor]:
-    """Find the cells that carry information on a decoy at the top left, by changing it.
-
-    Returns:
-        Bool ``(h, w)`` each: the cells that the decoy covers, and those whose features change in
-        any of 50 images if only the decoy does.
-    """
-    changed = torch.zeros(task.GRID, dtype=torch.bool)
-    with torch.no_grad():
-        for image in data.test_clean.images[:50]:
-            features = model.features(task.with_each_decoy(image).float() / 255)
-            changed |= (features != features[:1]).any(0).any(0)  # (classes, K, h, w) to (h, w)
-    pixels = np.zeros((1, 28, 28), bool)
-    pixels[:, : task.PATCH, : task.PATCH] = True
-    return torch.from_numpy(to_grid(pixels, task.GRID))[0], changed
+def margin(pixels: Any) -> Feedback:
+    """Check by how many pixels the mask of the decoy must be widened."""
+    hint = "Cell 4 covers the pixels 8 and 9. By how many pixels does it see beyond them?"
+    success = "4 cells in a corner become 16: all cells that see a pixel of the decoy."
+    return check_answers({"margin": pixels}, {"margin": (3, hint)}, success)

@@ -18,7 +18,7 @@ from xblcore.examples import Cells, Examples
 from xblcore.methods import Method, Penalty
 from xblcore.study import models
 from xblcore.study.evaluate import predict
-from xblcore.study.train import EpochLog, TrainConfig, fit
+from xblcore.study.train import TrainConfig, fit
 
 TASK = "decoy_fashion_mnist"
 CLASSES = TASKS[TASK].original.classes
@@ -29,24 +29,7 @@ CORNERS = ("top left", "top right", "bottom left", "bottom right")
 EPOCHS, BATCH, LEARNING_RATE = 6, 64, 0.003
 
 
-@dataclass(frozen=True, eq=False)
-class Data:
-    """The splits of the task, as in :data:`xblcore.data.SPLITS`."""
-
-    train: Examples
-    train_clean: Examples
-    val: Examples
-    test_decoy: Examples
-    test_decoy_swapped: Examples
-    test_clean: Examples
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """A trained network and one log per epoch."""
-
-    model: models.SplitNet
-    logs: list[EpochLog]
+Data = dict[str, Examples]  # by split, as in xblcore.data.SPLITS
 
 
 @dataclass(frozen=True)
@@ -84,10 +67,14 @@ def load(*, n_train: int = 3000, n_test: int = 1000, raw: Path | None = None) ->
         )
         for n, name in enumerate(("train", "val", "test_decoy"))
     )
-    return Data(
-        train.examples, clean["train"], val.examples, test.examples, test.swapped,
-        clean["test_clean"],
-    )  # fmt: skip
+    return {
+        "train": train.examples,
+        "train_clean": clean["train"],
+        "val": val.examples,
+        "test_decoy": test.examples,
+        "test_decoy_swapped": test.swapped,
+        "test_clean": clean["test_clean"],
+    }
 
 
 def cells(examples: Examples, *, margin: int = 0) -> Cells:
@@ -112,7 +99,7 @@ def train(
     epochs: int = EPOCHS,
     seed: int = 0,
     progress: bool = True,
-) -> Trained:
+) -> models.SplitNet:
     """Train a network; a few seconds on one core.
 
     Args:
@@ -137,8 +124,8 @@ def train(
     prepared = examples.on_grid(GRID, margin=margin)
     # On stdout, because JupyterLab colours stderr like an error.
     with tqdm(total=epochs, desc=chosen.label, disable=not progress, file=sys.stdout) as bar:
-        logs = fit(model, prepared, chosen, config, on_epoch=lambda log: bar.update() and None)
-    return Trained(model.eval(), logs)
+        fit(model, prepared, chosen, config, on_epoch=lambda _: bar.update() and None)
+    return model.eval()
 
 
 def own_method(name: str, penalty: Penalty, *, weight: float) -> Method:
@@ -148,10 +135,10 @@ def own_method(name: str, penalty: Penalty, *, weight: float) -> Method:
 
 def scores(model: nn.Module, data: Data) -> Scores:
     """Measure the behaviour of a network, without any explanation."""
-    logits = predict(model, data.test_decoy.images)
-    swapped = predict(model, data.test_decoy_swapped.images)
+    logits = predict(model, data["test_decoy"].images)
+    swapped = predict(model, data["test_decoy_swapped"].images)
     flips = metrics.decoy_flip_rate(logits, swapped).mean().item()
-    return Scores(accuracy(model, data.val), accuracy(model, data.test_clean), flips)
+    return Scores(accuracy(model, data["val"]), accuracy(model, data["test_clean"]), flips)
 
 
 def accuracy(model: nn.Module, examples: Examples) -> float:

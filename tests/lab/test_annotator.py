@@ -1,0 +1,240 @@
+"""The Python side of the annotator: strokes, undo, saving, exchange with other programs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torch import nn
+
+from xblcore.data.folder import LAYERS, mask_path, read_mask, write_mask
+from xblcore.lab import annotator as module
+from xblcore.lab.annotator import Annotator, cam_of, draw_stroke
+
+SIZE = (8, 10)
+NAMES = ("a/1.png", "b/3.png", "a/2.png")  # the classes in turn
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for n, name in enumerate(NAMES):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", SIZE[::-1], (20 * n, 0, 0)).save(tmp_path / name)
+    return tmp_path
+
+
+def on_disk(folder: Path, name: str, layer: Any = "wrong") -> np.ndarray:
+    return read_mask(mask_path(folder / "annotations", name, layer), SIZE)
+
+
+def receive(widget: Annotator, do: str, **fields: Any) -> None:
+    """Send what the front end sends."""
+    message = {"id": "1", "do": do, "image": widget.facts["name"], "layer": "wrong", **fields}
+    widget._receive(widget, message, [])
+
+
+def stroke(widget: Annotator, *points: tuple[float, float], tool: str = "brush", **fields: Any):
+    receive(widget, "stroke", points=points, radius=1.0, tool=tool, **fields)
+
+
+def decoded(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+POINT = st.tuples(st.floats(-3, 13), st.floats(-3, 11))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(POINT, min_size=1, max_size=4), st.floats(1, 5), st.booleans())
+def test_a_stroke_covers_the_pixels_near_its_line(points, radius, value):
+    """Compared with the distance to many points of the line."""
+    mask = np.full(SIZE, not value)
+    draw_stroke(mask, points, radius, value=value)
+    ends = np.array([points[0], *points])
+    steps = np.linspace(0, 1, 400)[:, None, None]
+    line = ((1 - steps) * ends[:-1] + steps * ends[1:]).reshape(-1, 2)
+    rows, columns = np.indices(SIZE) + 0.5
+    near = np.hypot(columns[..., None] - line[:, 0], rows[..., None] - line[:, 1]).min(-1)
+    clear = abs(near - radius) > 0.05  # the sampled line is a little farther than the line
+    np.testing.assert_array_equal((mask == value)[clear], (near <= radius)[clear])
+
+
+def test_strokes_are_saved_and_shown(folder):
+    widget = Annotator(folder, goal=2)
+    assert widget.names == NAMES and widget.facts["status"].startswith("Nothing marked yet, 0 of 2")
+    stroke(widget, (2.5, 3.5), (4.5, 3.5))
+    mask = on_disk(folder, NAMES[0])
+    assert mask[3, 1:6].all() and mask.sum() == 11
+    stroke(widget, (3.5, 3.5), tool="eraser")
+    stroke(widget, (0.5, 0.5), layer="object", image=NAMES[1])
+    assert on_disk(folder, NAMES[0]).sum() == 6 and on_disk(folder, NAMES[1], "object").sum() == 3
+    assert widget.marked == NAMES[:2] and "enough to refine" in widget.facts["status"]
+    np.testing.assert_array_equal(decoded(widget.wrong_mask) > 0, on_disk(folder, NAMES[0]))
+    receive(widget, "go", to=1)
+    assert widget.facts["name"] == NAMES[1] and decoded(widget.image)[0, 0].tolist() == [20, 0, 0]
+    np.testing.assert_array_equal(decoded(widget.object_mask) > 0, widget.mask(NAMES[1], "object"))
+    again = Annotator(folder)
+    assert again.facts["name"] == NAMES[2]  # the first one that has no mark
+    assert again.marked == NAMES[:2] and not again.facts["can_undo"]
+    receive(widget, "clear", layer="object")
+    assert not on_disk(folder, NAMES[1], "object").any()
+    assert not mask_path(folder / "annotations", NAMES[1], "object").exists()
+
+
+def test_undo_and_redo_across_images(folder):
+    widget = Annotator(folder)
+    states = [{}]
+    for name, layer in ((NAMES[0], "wrong"), (NAMES[1], "object"), (NAMES[0], "wrong")):
+        stroke(widget, (1.0 + len(states), 2.0), image=name, layer=layer)
+        states.append({key: on_disk(folder, *key).copy() for key in widget._masks})
+    for n, name in ((2, NAMES[0]), (1, NAMES[1]), (0, NAMES[0])):
+        receive(widget, "undo")
+        assert widget.facts["name"] == name
+        for key in widget._masks:
+            np.testing.assert_array_equal(on_disk(folder, *key), states[n].get(key, False))
+    assert not widget.facts["can_undo"]
+    receive(widget, "undo")  # nothing left to undo
+    for name in (NAMES[0], NAMES[1]):
+        receive(widget, "redo")
+        assert widget.facts["name"] == name and widget.facts["can_redo"]
+    for key in widget._masks:
+        np.testing.assert_array_equal(on_disk(folder, *key), states[2].get(key, False))
+    stroke(widget, (9, 7))
+    assert not widget.facts["can_redo"]
+    stroke(widget, (9, 7))  # the same again changes nothing
+    assert len(widget._done) == 3
+
+
+def test_a_failed_save_is_shown_and_the_next_action_saves(folder):
+    widget = Annotator(folder)
+    home = folder / "annotations"
+    home.write_text("a file where the folder should be")
+    sent = []
+    widget.send = sent.append
+    stroke(widget, (2.5, 3.5))
+    assert widget.facts["error"] and widget.facts["status"].startswith("Not saved")
+    assert sent == [{"answered": "1"}] and widget.mask(NAMES[0], "wrong").any()
+    receive(widget, "go", to=1)
+    assert widget.facts["status"].startswith("Not saved")  # still, on another image
+    home.unlink()
+    receive(widget, "go", to=2)
+    assert on_disk(folder, NAMES[0]).any()
+    assert not widget.facts["error"] and widget.facts["status"].startswith("Saved")
+
+
+def test_a_killed_save_leaves_the_old_mask(folder, monkeypatch):
+    widget = Annotator(folder)
+    stroke(widget, (2.5, 3.5))
+    before = on_disk(folder, NAMES[0])
+
+    def fail(*_arguments: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    widget._save = lambda: None  # the picture cannot be sent either
+    with pytest.raises(OSError, match="no space"):
+        write_mask(mask_path(folder / "annotations", NAMES[0], "wrong"), np.ones(SIZE, bool))
+    np.testing.assert_array_equal(on_disk(folder, NAMES[0]), before)
+    assert len(list((folder / "annotations").rglob("*.png"))) == 1
+
+
+def test_masks_go_out_and_come_back(folder, tmp_path_factory):
+    widget = Annotator(folder)
+    generator = np.random.default_rng(0)
+    drawn = {}
+    for name in NAMES[:2]:
+        for layer in LAYERS:
+            drawn[name, layer] = generator.random(SIZE) < 0.3
+            widget.mark(name, layer, drawn[name, layer])
+    out = tmp_path_factory.mktemp("out")
+    assert widget.export_masks(out) == out / "coco.json"
+    receive(widget, "export")
+    assert (folder / "annotations" / "coco.json").read_text() == (out / "coco.json").read_text()
+    widget.mark(NAMES[0], "wrong", np.zeros(SIZE, bool))
+    assert widget.import_masks(out) == 4
+    for key, mask in drawn.items():
+        np.testing.assert_array_equal(on_disk(folder, *key), mask)
+    widget.undo()
+    assert not on_disk(folder, NAMES[0]).any()  # an import can be undone
+    write_mask(out / "wrong" / "a" / "unknown.png", np.ones(SIZE, bool))
+    with pytest.raises(ValueError, match=r"masks of the images.*unknown"):
+        widget.import_masks(out)
+    with pytest.raises(ValueError, match="got none"):
+        widget.import_masks(tmp_path_factory.mktemp("empty"))
+
+
+def test_the_coco_file_evaluates_to_one_against_itself(folder):
+    widget = Annotator(folder)
+    generator = np.random.default_rng(0)
+    for name in NAMES[:2]:
+        for layer in LAYERS:
+            widget.mark(name, layer, generator.random(SIZE) < 0.3)
+    path = widget.export_masks()
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+        results = [annotation | {"score": 0.9} for annotation in truth.loadAnns(truth.getAnnIds())]
+        for kind in ("segm", "bbox"):
+            evaluation = COCOeval(truth, truth.loadRes(results), kind)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+            assert evaluation.stats[0] == 1
+    assert [category["name"] for category in truth.loadCats([1, 2])] == ["wrong", "object"]
+    assert len(truth.imgs) == 3 and {"info", "licenses"} <= truth.dataset.keys()
+    for annotation in truth.loadAnns(truth.getAnnIds()):
+        name = truth.imgs[annotation["image_id"]]["file_name"]
+        layer = truth.cats[annotation["category_id"]]["name"]
+        mask = widget.mask(name, layer)
+        np.testing.assert_array_equal(truth.annToMask(annotation), mask)
+        assert annotation["area"] == mask.sum() and annotation["iscrowd"] == 0
+        rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+        box = [columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1]
+        assert annotation["bbox"] == box
+
+
+def test_cams_are_overlaid_and_what_fails_is_shown(folder):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
+    widget = Annotator(folder, cam=cam_of(model, size=(4, 4), grey=True))
+    cam = decoded(widget.cam_image)
+    assert cam.shape == (2, 2, 4) and cam[..., 3].max() == 255
+    widget.show_cam(cam_of(model))  # three channels of another size
+    assert widget.facts["error"] and widget.cam_image == b""
+    widget.show_cam(lambda pixels: np.zeros((2, 2)))
+    assert not widget.facts["error"] and not decoded(widget.cam_image)[..., 3].any()
+    widget.show_cam(None)
+    assert widget.cam_image == b""
+
+
+def test_a_large_image_is_shown_smaller_and_no_mark_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LONGEST", 16)
+    Image.new("L", (64, 32)).save(tmp_path / "large.png")
+    widget = Annotator(tmp_path)
+    mask = np.zeros((32, 64), bool)
+    mask[5, 9] = True
+    widget.mark("large.png", "wrong", mask)
+    assert decoded(widget.image).shape == (8, 16, 3)
+    shown = decoded(widget.wrong_mask)
+    assert shown.shape == (8, 16) and shown[1, 2] == 255 and (shown > 0).sum() == 1
+    assert read_mask(tmp_path / "annotations/wrong/large.png", (32, 64)).sum() == 1
+
+
+def test_errors_name_the_rule(folder):
+    widget = Annotator(folder)
+    with pytest.raises(ValueError, match="name and layer must exist"):
+        widget.mask("a/9.png", "wrong")
+    with pytest.raises(ValueError, match=r"mask of a/1.png must be \(8, 10\)"):
+        widget.mark(NAMES[0], "wrong", np.zeros((2, 2), bool))
+    (folder / NAMES[1]).write_bytes(b"")  # removed while the notebook is open
+    receive(widget, "go", to=1)
+    assert widget.facts["error"] and NAMES[1] in widget.facts["status"]

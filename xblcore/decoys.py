@@ -121,7 +121,9 @@ def add_decoys(
     if decoy.count == 2:
         opposite = np.array(clean.images.shape[2:]) - decoy.size - first
         patches.append((opposite, palette[::-1], "chequered"))
-    values, swapped, own_codes = [], [], []
+    values: list[Pixels] = []
+    swapped: list[Pixels] = []
+    own_codes: list[Integers] = []
     for _, colours, _ in patches:
         own = codes
         if values and not predictive:  # the second decoy is random by itself

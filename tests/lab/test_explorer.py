@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,11 +25,10 @@ def finished(project_folder) -> list[runs.Result]:
     settings = config.load()
     data.build(TASK, settings.task(TASK).data)
     weights = {"erm": 0.0, "xbl_d_plus": 10.0}
-    results = runs.results(
-        (runs.Run(TASK, method, weight, seed) for method, weight in weights.items()
-         for seed in settings.seeds),
-        progress=False,
-    )  # fmt: skip
+    wanted = [runs.Run(TASK, method, weight, seed) for method, weight in weights.items()
+              for seed in settings.seeds]  # fmt: skip
+    with joblib.parallel_config("sequential"):  # starting workers takes longer than the runs
+        results = runs.results(wanted, progress=False)
     folder = project_folder / "results" / "smoke" / TASK
     folder.mkdir(parents=True)
     tried = [(TASK, method, weight, True) for method, weight in weights.items()]
@@ -38,18 +38,13 @@ def finished(project_folder) -> list[runs.Result]:
     return results
 
 
-def rows_of(explorer: Explorer) -> pd.DataFrame:
-    (table,) = pd.read_html(io.StringIO(explorer._numbers.value), index_col=0)
-    return table
-
-
 def test_two_networks_on_one_image(finished, project_folder):
     explorer = Explorer()
     assert (explorer.left.value, explorer.right.value) == ("erm", "xbl_d_plus")
     first = Image.open(io.BytesIO(explorer._picture.value))
     assert first.size == (1200, 280)
     explorer.image.value = 7
-    table = rows_of(explorer)
+    table = explorer.table
     assert [re.sub(" seed.*", "", head) for head in table] == [
         "ERM, weight 0,", "XBL-D+, weight 10,",
     ]  # fmt: skip
@@ -70,7 +65,7 @@ def test_two_networks_on_one_image(finished, project_folder):
     explorer.cam.value = "grad_cam"
     assert explorer._picture.value != second
     explorer.right.value = "erm"
-    columns = rows_of(explorer)
+    columns = explorer.table
     np.testing.assert_array_equal(columns.iloc[:, 0], columns.iloc[:, 1])
 
 
@@ -82,7 +77,9 @@ def test_results_of_the_two_methods(finished, project_folder):
     means = explorer.results()
     rows = table[(table["split"] == "test_clean") & (table["metric"] == "accuracy")]
     for method, value in rows.groupby("method")["value"].mean().items():
-        assert means.loc[("test_clean", "none", "accuracy"), method] == pytest.approx(value, abs=1e-3)
+        assert means.loc[("test_clean", "none", "accuracy"), method] == pytest.approx(
+            value, abs=1e-3
+        )
 
 
 def test_without_finished_runs_it_says_what_to_do(project_folder):

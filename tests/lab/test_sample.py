@@ -26,7 +26,9 @@ def test_sample_network_and_simulated_marks(project_folder, monkeypatch):
 
     model = sample.trained_network(given)
     monkeypatch.setattr(sample, "fit", None)  # the second network comes from the cache
-    for one, two in zip(model.parameters(), sample.trained_network(given).parameters(), strict=True):
+    for one, two in zip(
+        model.parameters(), sample.trained_network(given).parameters(), strict=True
+    ):
         assert torch.equal(one, two)
 
     annotator = Annotator(given.images)

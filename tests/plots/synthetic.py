@@ -77,9 +77,9 @@ def make_weights(methods: Sequence[str], *, steps: int = 5) -> pd.DataFrame:
         count = steps if METHODS[method].penalty else 1
         for place in range(count):
             accuracy = 0.08 if method == "rrr_g" else 0.5 - 0.1 * abs(place - count // 2)
+            weight = float(f"{10 ** (place / 2):.1g}")
             rows.append(
-                {"task": "decoy_cifar10", "method": method, "weight": float(f"{10**(place / 2):.1g}"),
-                 "accuracy": accuracy, "lowest": accuracy - 0.05, "chosen": place == count // 2,
+                {"weight": weight, "task": "decoy_cifar10", "method": method, "accuracy": accuracy, "lowest": accuracy - 0.05, "chosen": place == count // 2,
                  "chance": 0.1, "recovers": accuracy > 0.1}
             )  # fmt: skip
     return pd.DataFrame(rows)

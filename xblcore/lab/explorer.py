@@ -54,11 +54,15 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     The networks are those of finished runs in the run cache. Five controls choose the task, the
     two methods, the kind of CAM and the image.
+
+    Attributes:
+        table: what is shown below the controls: predictions and metrics of both networks.
     """
 
     def __init__(self) -> None:
         self._settings = config.load()
         self._finished: dict[str, runs.Result] = {}
+        self.table = pd.DataFrame()
         self._picture = widgets.Image(format="png", layout={"max_width": "100%"})
         self._numbers = widgets.HTML()
         tasks = [(label(name), name) for name in self._settings.tasks]
@@ -132,8 +136,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             values = [number(float(found[name]), 3) for found in metrics]
             rows[f"{label(name)} ({better} is better)"] = values
         heads = [f"{label(r.run.method)}, weight {r.run.weight:g}, seed {r.run.seed}" for r in pair]
-        frame = pd.DataFrame(rows.values(), index=list(rows), columns=heads)
-        self._numbers.value = frame.to_html(border=0)
+        self.table = pd.DataFrame(rows.values(), index=list(rows), columns=heads)
+        self._numbers.value = self.table.to_html(border=0)
 
     def _draw(self, views: dict[str, Examples], cams: list[Tensor], names: list[str]) -> None:
         fig = Figure(figsize=(12, 2.8), layout="constrained")

@@ -1,5 +1,6 @@
 """Figures: functions that take an ``Axes`` or a ``Figure`` and NumPy or pandas data, and return it.
 
-Titles state the finding, computed from the numbers shown, and the kind of data. Functions that take
-a figure set its size. No torch here.
+Titles state the finding, computed from the numbers shown, and name the task and its kind of data
+(``original``, ``stand-in`` or ``tiny``): arguments ``task`` and ``data`` where a table does not
+have them. A ``Figure`` must be empty; its size is set. No torch here.
 """

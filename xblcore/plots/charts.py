@@ -27,10 +27,7 @@ BOUNDS = ("erm", "oracle")  # floor and ceiling
 # The widest axis: a recovery may be anything, and an interval may exceed [0, 1].
 WIDEST = {"recovery": (-0.6, 1.6)}
 DASHES: Mapping[str, Any] = {"erm": (0, (4, 3)), "oracle": (0, (1, 1.5))}
-HEADINGS = {
-    "recovery": "recovery (0: ERM, 1: oracle)",
-    "decoy_flip_rate": "decoy flip rate",
-}
+HEADINGS = {"recovery": "recovery (0: ERM, 1: oracle)", "decoy_flip_rate": "decoy flip rate"}
 PANELS = (("recovery", tables.CLEAN), ("decoy_flip_rate", tables.DECOY))
 Limits = tuple[float, float]
 
@@ -38,10 +35,12 @@ Limits = tuple[float, float]
 # Dots with intervals
 
 
-def limits(table: pd.DataFrame, metric: str) -> Limits:
-    """Choose the limits of the axis for means and intervals of a metric: at least 0 to 1."""
+def limits(metric: str, table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Limits:
+    """Choose the limits of the axis for intervals and seeds of a metric: at least 0 to 1."""
     low, high = WIDEST.get(metric, (-0.1, 1.1))
-    values = table[["mean", "ci_low", "ci_high"]].to_numpy(float)
+    values = table[["mean", "ci_low", "ci_high"]].to_numpy(float).ravel()
+    if seeds is not None:
+        values = np.append(values, seeds["value"].to_numpy(float))
     known = np.append(values[~np.isnan(values)], [0.0, 1.0])
     return max(low, float(known.min()) - 0.02), min(high, float(known.max()) + 0.02)
 
@@ -87,7 +86,7 @@ def frame(ax: Axes, names: Sequence[str]) -> None:
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
-    ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="y", length=0, pad=7)
     for row in range(1, len(names), 2):
         ax.axhspan(row - 0.5, row + 0.5, color=style.BAND, lw=0, zorder=0)
 
@@ -116,7 +115,7 @@ def finding(metric: str, split: str, means: pd.Series[float]) -> str:
         "recovery": f"{high} recovers {number(most)} of the accuracy lost to the decoy",
         "accuracy": f"{high} has an accuracy of {number(most)} on {style.label(split)}",
     }.get(metric, f"{style.label(metric)} is {number(most)} for {high}")
-    return text if high == low else f"{text}; {low} {number(least)}"
+    return text if high == low else f"{text}; {low}: {number(least)}"
 
 
 def reference_lines(ax: Axes, means: pd.Series[float]) -> list[Artist]:
@@ -150,7 +149,7 @@ def _rows(table: pd.DataFrame, metric: str, split: str, explainer: str = "none")
 
 
 def _draw_methods(
-    ax: Axes, rows: pd.DataFrame, metric: str, seeds: pd.DataFrame | None, view: Limits
+    ax: Axes, rows: pd.DataFrame, seeds: pd.DataFrame | None, view: Limits
 ) -> list[Artist]:
     """Draw one row per method and return the legend entries."""
     ax.set_xlim(*view)
@@ -184,27 +183,20 @@ def _seeds(runs: pd.DataFrame, metric: str, split: str, explainer: str = "none")
 
 
 def by_method(
-    ax: Axes,
-    table: pd.DataFrame,
-    metric: str,
-    split: str,
-    *,
-    explainer: str = "none",
+    ax: Axes, table: pd.DataFrame, metric: str, split: str, *, explainer: str = "none",
     runs: pd.DataFrame | None = None,
-) -> Axes:
+) -> Axes:  # fmt: skip
     """Show one metric of one task, one row per method: mean with 95% interval.
 
     Args:
         ax: of a figure about ``1.6 + 0.36 * methods`` inches high.
         table: of :func:`xblcore.study.tables.summarise`, one task and condition.
-        metric: the metric.
-        split: the images.
-        explainer: of the explanation; ``none`` for accuracy, recovery and flips.
+        explainer: ``none`` for accuracy, recovery and flips.
         runs: those that the table is made of, to show each seed as a dot.
     """
     rows = _rows(table, metric, split, explainer)
     seeds = None if runs is None else _seeds(runs, metric, split, explainer)
-    entries = _draw_methods(ax, rows, metric, seeds, limits(rows, metric))
+    entries = _draw_methods(ax, rows, seeds, limits(metric, rows, seeds))
     ax.set_xlabel(heading(metric, split, explainer))
     style.axes_title(ax, finding(metric, split, rows["mean"]), style.about_table(table))
     style.axes_legend(ax, entries)
@@ -212,16 +204,12 @@ def by_method(
 
 
 def summary(
-    fig: Figure,
-    runs: pd.DataFrame,
-    table: pd.DataFrame,
-    *,
+    fig: Figure, runs: pd.DataFrame, table: pd.DataFrame, *,
     panels: Sequence[tuple[str, str]] = PANELS,
-) -> Figure:
+) -> Figure:  # fmt: skip
     """Show several metrics of every method: one column per task, or side by side for one task.
 
     Args:
-        fig: an empty figure; its size is set.
         runs: tidy runs of one or several tasks.
         table: of :func:`xblcore.study.tables.summarise`, from the same runs.
         panels: metric and split of each panel.
@@ -233,10 +221,11 @@ def summary(
     axes = iter(fig.subplots(rows, columns, sharey=True, squeeze=False).flat)
     entries: dict[str, Artist] = {}
     for metric, split in panels:
-        view = limits(tables.select(table, metric, split=split), metric)
+        seeds = _seeds(runs, metric, split)
+        view = limits(metric, tables.select(table, metric, split=split), seeds)
         for task, part in parts.items():
-            ax, seeds = next(axes), _seeds(runs[runs["task"] == task], metric, split)
-            drawn = _draw_methods(ax, _rows(part, metric, split), metric, seeds, view)
+            ax, own = next(axes), seeds[seeds["task"] == task]
+            drawn = _draw_methods(ax, _rows(part, metric, split), own, view)
             entries |= {str(entry.get_label()): entry for entry in drawn}
             ax.set_xlabel(heading(metric, split))
             if len(parts) > 1 and (metric, split) == panels[0]:
@@ -266,9 +255,7 @@ def weight_selection(fig: Figure, weights: pd.DataFrame, *, data: str) -> Figure
     """Show how the weight of each method is chosen, by accuracy with the decoy swapped.
 
     Args:
-        fig: an empty figure; its size is set.
         weights: of :func:`xblcore.study.runs.choose_weights`, one task.
-        data: for the title.
     """
     (task,) = weights["task"].unique()
     tried = [(look(str(name)), rows.sort_values("weight")) for name, rows in
@@ -313,21 +300,15 @@ def _short(weight: float) -> str:
     return f"{weight:g}" if weight < 1000 else f"{weight / 1000:g}k"
 
 
-CURVES = {
-    "cross_entropy": "cross-entropy",
-    "penalty": "explanation loss, unweighted",
-    "accuracy": "training accuracy",
-}
+CURVES = {"cross_entropy": "cross-entropy", "penalty": "explanation loss, unweighted",
+          "accuracy": "training accuracy"}  # fmt: skip
 
 
 def learning_curves(fig: Figure, history: pd.DataFrame, *, task: str, data: str) -> Figure:
     """Show losses and training accuracy over the epochs: mean of the seeds, and each seed.
 
     Args:
-        fig: an empty figure; its size is set.
         history: columns ``method, seed, epoch, cross_entropy, penalty, accuracy``.
-        task: for the title.
-        data: for the title.
     """
     fig.set_size_inches(10, 4.4)
     methods = [str(name) for name in dict.fromkeys(history["method"])]
@@ -356,19 +337,12 @@ def learning_curves(fig: Figure, history: pd.DataFrame, *, task: str, data: str)
 
 
 def gradient_norms(
-    fig: Figure,
-    norms: Mapping[str, Mapping[str, tuple[float, float]]],
-    *,
-    task: str,
-    data: str,
+    fig: Figure, norms: Mapping[str, Mapping[str, tuple[float, float]]], *, task: str, data: str
 ) -> Figure:
     """Compare the gradients of cross-entropy and explanation loss, one row per parameter.
 
     Args:
-        fig: an empty figure; its size is set.
         norms: method to the result of :func:`xblcore.study.train.gradient_norms`.
-        task: for the title.
-        data: for the title.
     """
     names = list(dict.fromkeys(name for parts in norms.values() for name in parts))
     values = np.array([pair for parts in norms.values() for pair in parts.values()])
@@ -403,7 +377,6 @@ def receptive_field(fig: Figure, table: pd.DataFrame) -> Figure:
     """Show recovery and flips against the margin by which wrong regions are widened.
 
     Args:
-        fig: an empty figure; its size is set.
         table: of :func:`xblcore.study.tables.summarise`, with the further columns ``network``,
             ``cells`` (margin in cells of the explained layer) and ``field`` (margin of the
             receptive field in cells).
@@ -416,7 +389,7 @@ def receptive_field(fig: Figure, table: pd.DataFrame) -> Figure:
     arrows = False
     for axes, (metric, split) in zip(grid, PANELS, strict=True):
         shown = tables.select(rows, metric, split=split)
-        low, high = limits(shown, metric)
+        low, high = limits(metric, shown)
         axes[0].set_ylim(low, high)
         axes[0].set_ylabel(heading(metric, split).replace(" (", "\n("))
         for ax, network in zip(axes, networks, strict=True):
@@ -439,7 +412,7 @@ def receptive_field(fig: Figure, table: pd.DataFrame) -> Figure:
         ax.set_title(network)
     for ax in grid[-1]:
         ax.set_xlabel("margin in cells of the explained layer")
-    recovery = tables.select(rows, *PANELS[0][:1], split=PANELS[0][1])
+    recovery = tables.select(rows, "recovery", split=tables.CLEAN)
     inside = recovery["cells"] < recovery["field"]
     below, above = (float(recovery.loc[part, "mean"].max()) for part in (inside, ~inside))
     text = f"Highest recovery with a margin smaller than the receptive field: {number(below)}; "
@@ -453,12 +426,9 @@ def receptive_field(fig: Figure, table: pd.DataFrame) -> Figure:
 
 # Explanations
 
-READS = {
-    "grad_cam": "grad_cam",
-    "hires_cam": "hires_cam",
-    "hires_cam_log_prob": "hires_cam",
-    "input_x_gradient": "input_gradient",
-}  # explainer to the Method.trained_on of the same kind of map
+# Explainer to the Method.trained_on of the same kind of map.
+READS = {"grad_cam": "grad_cam", "hires_cam": "hires_cam", "hires_cam_log_prob": "hires_cam",
+         "input_x_gradient": "input_gradient"}  # fmt: skip
 TRUTH = "decoy_flip_rate"
 
 
@@ -466,11 +436,8 @@ def explainers(fig: Figure, shares: pd.DataFrame, *, task: str, data: str) -> Fi
     """Compare what each explainer reports as gone of ERM's reliance on the decoy with the flips.
 
     Args:
-        fig: an empty figure; its size is set.
         shares: of :func:`xblcore.study.tables.shares_reported`, one task: one row per method, one
             column per explainer and ``decoy_flip_rate``; 0 as ERM, 1 no reliance left.
-        task: for the title.
-        data: for the title.
     """
     shares = shares.loc[style.ordered(shares.index)]
     reported = shares.drop(columns=TRUTH)
@@ -548,11 +515,8 @@ def metrics_against_accuracy(
     """Show each metric against clean accuracy, one dot per run; better is to the right.
 
     Args:
-        fig: an empty figure; its size is set.
         points: of :func:`xblcore.study.claims.run_table`, one task: indexed by ``task, method,
             seed``, one column per metric (oriented so that higher is better) and ``target``.
-        explainer: of the metrics, for the title.
-        data: for the title.
     """
     (task,) = points.index.unique("task")
     names = [name for kind in KINDS for name in points
@@ -592,7 +556,6 @@ def forest(ax: Axes, table: pd.DataFrame, *, data: str) -> Axes:
     Args:
         ax: of a figure about ``2 + 0.3 * metrics`` inches high.
         table: of :func:`xblcore.study.claims.informativeness`, one task and one explainer.
-        data: for the title.
     """
     (task,), (explainer,) = table["task"].unique(), table["explainer"].unique()
     rows = table.assign(place=table["kind"].map(list(KINDS).index))

@@ -59,20 +59,15 @@ def _missing(value: Any) -> bool:
 
 
 def by_condition(
-    fig: Figure,
-    table: pd.DataFrame,
-    *,
-    by: str,
-    heading: str | None = None,
+    fig: Figure, table: pd.DataFrame, *, by: str, heading: str | None = None,
     labels: Mapping[Any, str] | None = None,
     panels: Sequence[tuple[str, str]] = charts.PANELS,
-) -> Figure:
+) -> Figure:  # fmt: skip
     """Show the methods under every value of one condition: one row per method.
 
     ERM and the oracle are lines if they have one value for all conditions, otherwise rows.
 
     Args:
-        fig: an empty figure; its size is set.
         table: of :func:`xblcore.study.tables.summarise` with ``by=(by,)``, one task.
         by: column of the condition.
         heading: of the legend; None: from the name of the column.
@@ -95,7 +90,7 @@ def by_condition(
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (metric, split) in zip(axes, panels, strict=True):
         means = tables.select(shown, metric, split=split)
-        ax.set_xlim(*charts.limits(means, metric))
+        ax.set_xlim(*charts.limits(metric, means))
         charts.frame(ax, [look(name).label for name in rows])
         arrows = False
         for row in means[means["method"].isin(rows) & means[by].isin(looks)].to_dict("records"):

@@ -1,4 +1,8 @@
-"""Figures made of images: the data with its annotations, and CAMs."""
+"""Figures made of images: the data with its annotations, and CAMs.
+
+Shapes: images ``(G, C, H, W)`` in [0, 1]; masks bool ``(G, H, W)``, or on the CAM grid; CAMs
+``(G, h, w)``, at least 0, each scaled to its own maximum; labels ``(G,)``.
+"""
 
 from __future__ import annotations
 
@@ -65,18 +69,13 @@ def image_grid(
 ) -> list[list[Axes]]:
     """Return axes for square images, and fit the figure to them.
 
-    Args:
-        fig: an empty figure.
-        rows: of images.
-        columns: of images.
-        text: inches for text below each image.
-        head: inches for titles and legend.
-        side: inches for labels beside the images.
+    ``text``, ``head`` and ``side`` are inches for text below each image, for titles and legend, and
+    for labels next to the images.
     """
     cell = max(0.95, min(1.6, 6 / columns))  # inches
     fig.set_size_inches(columns * cell + side, rows * (cell - 0.06 + text) + head)
     if engine := fig.get_layout_engine():
-        engine.set(w_pad=0.035, h_pad=0.02, wspace=0.02, hspace=0.0)  # type: ignore[call-arg]
+        engine.set(w_pad=0.035, h_pad=0.03, wspace=0.02, hspace=0.0)  # type: ignore[call-arg]
     return [list(row) for row in fig.subplots(rows, columns, squeeze=False)]
 
 
@@ -107,30 +106,10 @@ def _resampled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:
 
 
 def examples(
-    fig: Figure,
-    images: ArrayLike,
-    object_mask: ArrayLike,
-    decoy_mask: ArrayLike,
-    distance: ArrayLike,
-    *,
-    labels: Sequence[int],
-    classes: Sequence[str],
-    task: str,
-    data: str,
-) -> Figure:
-    """Show images, their annotations, and the distance map.
-
-    Args:
-        fig: an empty figure.
-        images: ``(G, C, H, W)`` in [0, 1].
-        object_mask: bool ``(G, H, W)``, or on the CAM grid.
-        decoy_mask: bool ``(G, H, W)``, or on the CAM grid.
-        distance: ``(G, h, w)``, in grid diagonals.
-        labels: ``(G,)``.
-        classes: name of each class.
-        task: for the title.
-        data: for the title.
-    """
+    fig: Figure, images: ArrayLike, object_mask: ArrayLike, decoy_mask: ArrayLike,
+    distance: ArrayLike, *, labels: Sequence[int], classes: Sequence[str], task: str, data: str,
+) -> Figure:  # fmt: skip
+    """Show images, their annotations, and the distance map ``(G, h, w)`` in grid diagonals."""
     images, distance = np.asarray(images), np.asarray(distance, dtype=float)
     inside, wrong = np.asarray(object_mask, dtype=bool), np.asarray(decoy_mask, dtype=bool)
     grid = image_grid(fig, 3, len(images), text=0.05, head=1.0, side=1.1)
@@ -157,33 +136,16 @@ def examples(
 
 
 def cam_gallery(
-    fig: Figure,
-    images: ArrayLike,
-    cams: Mapping[str, ArrayLike],
-    *,
-    decoy_mask: ArrayLike,
-    labels: Sequence[int],
-    classes: Sequence[str],
-    predictions: Mapping[str, Sequence[int]],
-    accuracies: Mapping[str, float],
-    explainer: str,
-    task: str,
-    data: str,
-) -> Figure:
+    fig: Figure, images: ArrayLike, cams: Mapping[str, ArrayLike], *, decoy_mask: ArrayLike,
+    labels: Sequence[int], classes: Sequence[str], predictions: Mapping[str, Sequence[int]],
+    accuracies: Mapping[str, float], explainer: str, task: str, data: str,
+) -> Figure:  # fmt: skip
     """Show the CAMs of every method: one row per image, one column per method.
 
     Args:
-        fig: an empty figure.
-        images: ``(G, C, H, W)`` in [0, 1].
-        cams: method to ``(G, h, w)``, at least 0; each map is scaled to its own maximum.
-        decoy_mask: bool ``(G, H, W)``, or on the CAM grid.
-        labels: ``(G,)``.
-        classes: name of each class.
-        predictions: method to ``(G,)`` predicted classes.
-        accuracies: method to the accuracy of this network on clean test images.
-        explainer: of the CAMs, for the title.
-        task: for the title.
-        data: for the title.
+        cams: by method.
+        predictions: predicted classes by method.
+        accuracies: of the same networks on clean test images, by method.
     """
     images, wrong = np.asarray(images), np.asarray(decoy_mask, dtype=bool)
     maps = {name: np.asarray(values, dtype=float) for name, values in cams.items()}
@@ -201,39 +163,21 @@ def cam_gallery(
         ax.set_title(f"{head}\nclean acc. {number(accuracies[name])}", size=SMALL - 1)
     shares = {name: share_inside(cam, wrong) for name, cam in maps.items()}
     ranked = sorted((share, name) for name, share in shares.items() if share == share)
-    finding = f"{style.label(explainer)} is all zero for every method"
-    if ranked:
-        (least, low), (most, high) = ranked[0], ranked[-1]
-        finding = f"{look(high).label} has {number(most)} of its {style.label(explainer)} on the "
-        finding += f"decoy, {look(low).label} {number(least)}" if low != high else "decoy"
+    ends = dict.fromkeys((ranked[-1], ranked[0])) if ranked else ()
+    texts = [f"{number(share)} for {look(name).label}" for share, name in ends]
+    finding = f"Share of the {style.label(explainer)} on the decoy: {', '.join(texts)}"
+    if not ranked:
+        finding = f"{style.label(explainer)} is all zero for every method"
     style.title(fig, finding, style.about(task, data))
     style.legend(fig, [*_outlines({"decoy": DECOY}), _wrong_prediction()])
     return fig
 
 
 def cams_over_training(
-    fig: Figure,
-    images: ArrayLike,
-    cams: ArrayLike,
-    *,
-    decoy_mask: ArrayLike,
-    method: str,
-    explainer: str,
-    task: str,
-    data: str,
-) -> Figure:
-    """Show how the CAM changes during training: one row per image, one column per epoch.
-
-    Args:
-        fig: an empty figure.
-        images: ``(G, C, H, W)`` in [0, 1].
-        cams: ``(epochs, G, h, w)``, at least 0; at most eight are shown, the last one included.
-        decoy_mask: bool ``(G, H, W)``, or on the CAM grid.
-        method: for the title.
-        explainer: for the title.
-        task: for the title.
-        data: for the title.
-    """
+    fig: Figure, images: ArrayLike, cams: ArrayLike, *, decoy_mask: ArrayLike, method: str,
+    explainer: str, task: str, data: str,
+) -> Figure:  # fmt: skip
+    """Show how CAMs ``(epochs, G, h, w)`` change: one row per image, at most eight epochs."""
     images, wrong = np.asarray(images), np.asarray(decoy_mask, dtype=bool)
     maps = np.asarray(cams, dtype=float)
     epochs = np.unique(np.linspace(0, len(maps) - 1, min(AT_MOST, len(maps))).round().astype(int))
@@ -255,25 +199,15 @@ def cams_over_training(
 
 
 def before_after(
-    fig: Figure,
-    images: ArrayLike,
-    before: ArrayLike,
-    after: ArrayLike,
-    *,
-    object_mask: ArrayLike,
-    decoy_mask: ArrayLike,
-    truth: Sequence[str],
+    fig: Figure, images: ArrayLike, before: ArrayLike, after: ArrayLike, *,
+    object_mask: ArrayLike, decoy_mask: ArrayLike, truth: Sequence[str],
     predictions: tuple[Sequence[str], Sequence[str]],
-) -> Figure:
-    """Show annotated images with their CAM and prediction before and after refinement.
+) -> Figure:  # fmt: skip
+    """Show annotated images with their CAMs and predictions before and after refinement.
 
     Args:
-        fig: an empty figure.
-        images: ``(G, C, H, W)`` in [0, 1], at least one.
-        before: ``(G, h, w)``, at least 0; each map is scaled to its own maximum.
-        after: ``(G, h, w)``, likewise.
-        object_mask: bool ``(G, H, W)``, marked as object.
-        decoy_mask: bool ``(G, H, W)``, marked as wrong.
+        object_mask: marked as object.
+        decoy_mask: marked as wrong.
         truth: class of each image.
         predictions: classes predicted before and after.
     """

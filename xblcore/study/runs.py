@@ -150,20 +150,24 @@ def receptive_field(run: Run, settings: TaskSettings) -> cam.ReceptiveField:
 def training_examples(run: Run, settings: TaskSettings) -> Examples:
     """Return the training images of a run, annotated on the grid of the explained layer."""
     condition, seen = run.condition, receptive_field(run, settings)
-    is_random = condition.feedback != "correct" or condition.annotated is not None
     annotated = _annotated(
         run.task,
         condition.decoy or settings.decoy,
         condition.marked,
         condition.feedback,
         condition.annotated,
-        run.seed if is_random else None,
+        run.seed if _is_random(condition) else None,
         seen.grid,
         seen.margin if condition.margin is None else condition.margin,
         data.info(run.task)["digest"],
     )
     images = load_split(run, settings, methods.get(run.method).train_split).images
     return replace(annotated, images=images)
+
+
+def _is_random(condition: Condition) -> bool:
+    """Whether the annotations depend on the seed."""
+    return condition.feedback != "correct" or condition.annotated is not None
 
 
 @functools.lru_cache(maxsize=4)  # distance maps take as long as some epochs of training
@@ -294,6 +298,7 @@ def key(run: Run, settings: TaskSettings) -> str:
         "settings": settings.model_dump(),
         "data": data.info(run.task)["digest"],
         "code": _code_digest(run.method),
+        "feedback": _is_random(run.condition) and _syntax(Path(feedback.__file__)),
         "torch": torch.__version__,
         "device": str(device_of(settings)),
     }
@@ -315,12 +320,13 @@ _NUMERICAL = {
 def _code_digest(method: str) -> str:
     """Digest the numerical code, and of the registry only what concerns the method."""
     package = Path(methods.__file__).parent
-    names = ("examples", "cam", "distance", "losses", "contextual", "metrics", "decoys",
-             "study/models", "study/train", "study/evaluate", "study/explainers",
-             "study/feedback")  # fmt: skip
+    names = ("examples", "cam", "distance", "losses", "metrics", "decoys",
+             "study/models", "study/train", "study/evaluate", "study/explainers")  # fmt: skip
     entry = methods.get(method)
     functions = {part.__name__ for part in (entry.penalty, entry.augment) if part}
     parts = [_syntax(package / f"{name}.py") for name in names]
+    if method == "cdep":  # the only one that uses it
+        parts.append(_syntax(package / "contextual.py"))
     parts += [_syntax(path) for path in sorted((package / "data").glob("*.py"))]
     parts += [_syntax(package / f"{name}.py", only) for name, only in _NUMERICAL.items()]
     parts.append(_syntax(package / "methods.py", functions))
@@ -329,11 +335,13 @@ def _code_digest(method: str) -> str:
 
 
 def _syntax(path: Path, only: Collection[str] | None = None) -> str:
-    """Return the syntax tree of a module, or of some of its definitions, without docstrings."""
+    """Return the syntax tree of a module or some definitions, without docstrings and messages."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     if only is not None:
         tree.body = [node for node in tree.body if _defined(node) & set(only)]
     for node in ast.walk(tree):
+        if isinstance(node, ast.Raise):
+            node.exc = None
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):

@@ -145,6 +145,8 @@ def correlation_difference(
     arrays = dict(zip(named, _arrays(**named), strict=True))
     size = len(arrays["y"])
     labels = np.arange(size) if groups is None else np.asarray(groups)
+    if labels.shape != (size,):
+        raise ValueError(f"groups must have shape ({size},), one label per run, got {labels.shape}")
     keep = ~np.isnan(list(arrays.values())).any(axis=0)
     kept = {name: array[keep] for name, array in arrays.items()}
     codes = pd.factorize(labels[keep])[0]
@@ -207,9 +209,9 @@ def verdict(estimate: Estimate, *, margin: float | None = None) -> Verdict:
 def _arrays(**named: ArrayLike) -> list[Floats]:
     """Convert the arguments to float arrays of the same length."""
     arrays = {name: np.asarray(values, dtype=np.float64) for name, values in named.items()}
-    shape = next(iter(arrays.values())).shape
+    shape = (next(iter(arrays.values())).size,)
     for name, array in arrays.items():
-        if array.ndim != 1 or array.shape != shape:
+        if array.shape != shape:
             raise ValueError(
                 f"{name} must have shape {shape}, one value per run, got {array.shape}"
             )

@@ -1,5 +1,5 @@
 """Helpers of the workshop's notebooks.
 
-``task`` has the data and the training, ``exercise`` the checks, ``figures`` and ``controls`` what is
-shown. The other modules belong to one notebook each: its examples and its exercises.
+``task`` has the data and the training, ``exercise`` the checks and ``figures`` the figures. Each of
+the other modules belongs to one notebook: its examples and its exercises.
 """

@@ -29,12 +29,14 @@ def _offsets(mask: Cells) -> Cells:
 
 
 def _distances(mask: Cells) -> Cells:
-    return np.hypot(*_offsets(mask)).min(-1)
+    nearest: Cells = np.hypot(*_offsets(mask)).min(-1)
+    return nearest
 
 
 def _flattened(mask: Cells) -> Cells:
     index = np.arange(mask.size).reshape(mask.shape)
-    return np.abs(index[..., None] - index[mask]).min(-1)
+    nearest: Cells = np.abs(index[..., None] - index[mask]).min(-1)
+    return nearest
 
 
 distances = Exercise(

@@ -143,7 +143,9 @@ class Exercise:
         for given, original in zip(arguments, case.arguments, strict=True):
             if isinstance(original, Tensor | np.ndarray) and difference(given, original):
                 message = "the result is correct, but the function changes its argument."
-                return Feedback(False, message, "Create a new tensor: no +=, no [...] =, no add_().")
+                return Feedback(
+                    False, message, "Create a new tensor: no +=, no [...] =, no add_()."
+                )
         return None
 
     def _stopped(self, function: Callable[..., Any], error: Exception) -> Feedback:

@@ -3,28 +3,136 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from course.task import CLASSES, CORNERS, Scores, with_each_decoy
 from xblcore.methods import METHODS
+from xblcore.plots.images import DECOY, UNIT, image_grid, outline, show, show_cam
+from xblcore.plots.style import BLACK, COLOURS, GREY, VERMILLION, look, number
 from xblcore.study.evaluate import predict
 
-# Okabe and Ito (2008), distinct for colour-blind readers.
-COLOURS = {
-    "black": "#000000", "grey": "#7f7f7f", "orange": "#e69f00", "sky": "#56b4e9",
-    "green": "#009e73", "blue": "#0072b2", "vermillion": "#d55e00", "purple": "#cc79a7",
-}  # fmt: skip
-WIDTH = 9.5  # inches
 BEHAVIOUR = {
     "with_decoy": "accuracy with the decoy",
     "clean": "accuracy without the decoy",
-    "flip_rate": "predictions that follow the decoy",
+    "flip_rate": "flip rate",
 }
+
+
+def images(
+    pictures: ArrayLike, captions: Sequence[str], *, masks: ArrayLike | None = None
+) -> Figure:
+    """Images ``(G, C, H, W)`` in rows of ten, with captions and outlines of masks ``(G, h, w)``."""
+    shown, columns = np.asarray(pictures), min(10, len(captions))
+    fig = Figure(layout="constrained")
+    grid = image_grid(fig, -(-len(shown) // columns), columns, text=0.2, head=0.1)
+    for n, ax in enumerate(ax for row in grid for ax in row):
+        if n < len(shown):
+            show(ax, shown[n]).set_xlabel(captions[n], size=8)
+            if masks is not None:
+                outline(ax, np.asarray(masks)[n], colour=DECOY)
+        else:
+            ax.set_axis_off()
+    return fig
+
+
+def each_decoy(model: nn.Module, image: Tensor, label: int, *, corner: str = "top left") -> Figure:
+    """A clean image, uint8 ``(1, H, W)``, with the decoy of each class, and the predictions.
+
+    Bold: the prediction is the class of the decoy. Orange with a cross: it is wrong.
+    """
+    variants = with_each_decoy(image, corner=CORNERS.index(corner))
+    fig = Figure(layout="constrained")
+    (first, second) = image_grid(fig, 2, 5, text=0.4, head=0.3)
+    predicted = predict(model, variants).argmax(1).tolist()
+    for n, ax in enumerate(first + second):
+        wrong = predicted[n] != label
+        show(ax, variants[n].numpy() / 255)
+        caption = f"decoy: {CLASSES[n]}\n{'✗ ' if wrong else ''}{CLASSES[predicted[n]]}"
+        weight = "bold" if predicted[n] == n else "normal"
+        ax.set_xlabel(caption, size=8, color=VERMILLION if wrong else BLACK, weight=weight)
+    fig.suptitle(f"{CLASSES[label]}, and the predictions")
+    return fig
+
+
+def bars(
+    values: Mapping[str, Mapping[str, float]], *, guesses: Mapping[str, float] | None = None
+) -> Figure:
+    """One panel per measure with one bar per network; values by measure and network."""
+    names = list(next(iter(values.values())))
+    looks = [look(name) for name in names]
+    if not set(names) & set(METHODS):  # distinct colours for other names
+        looks = [
+            type(one)(one.label, colour)
+            for one, colour in zip(looks, COLOURS.values(), strict=False)
+        ]
+    rows = -(-len(values) // 3)
+    fig = Figure((9.5, rows * (0.6 + 0.33 * len(names)) + 0.3), layout="constrained")
+    axes: list[Axes] = fig.subplots(rows, 3, sharey=True, squeeze=False).ravel().tolist()
+    for ax in axes[len(values) :]:
+        ax.set_axis_off()
+    for ax, (measure, row) in zip(axes, values.items(), strict=False):
+        heights, colours = [row[name] for name in names], [one.colour for one in looks]
+        drawn = ax.barh([one.label for one in looks], heights, color=colours, height=0.6)
+        ax.bar_label(drawn, [number(value) for value in heights], padding=3, size=9)
+        ax.set(xlim=(min(0, *heights), 1.2), xticks=(0, 0.5, 1), title=measure)
+        ax.grid(axis="y", visible=False)
+        if guesses and measure in guesses:
+            ax.axvline(guesses[measure], color=BLACK, linestyle="--", label="your guess")
+            ax.legend(loc="upper right", bbox_to_anchor=(1, -0.1))
+    axes[0].invert_yaxis()
+    return fig
+
+
+def behaviour(
+    scores: Mapping[str, Scores], *, guesses: Mapping[str, float] | None = None
+) -> Figure:
+    """Behaviour of networks, as :func:`bars`; the guesses are named like the fields."""
+    named = {name: asdict(score) for name, score in scores.items()}
+    values = {
+        title: {name: fields[key] for name, fields in named.items()}
+        for key, title in BEHAVIOUR.items()
+    }
+    return bars(values, guesses={BEHAVIOUR[key]: value for key, value in (guesses or {}).items()})
+
+
+def numbers(
+    grids: Mapping[str, ArrayLike], *, masks: Mapping[str, ArrayLike] | None = None
+) -> Figure:
+    """Small grids ``(h, w)`` by title, with numbers in the cells and masks outlined."""
+    arrays = {title: np.asarray(values, dtype=float) for title, values in grids.items()}
+    rows, columns = next(iter(arrays.values())).shape
+    side = min(2.1, 9.5 / len(arrays))
+    fig = Figure((side * len(arrays), side * rows / columns + 0.4), layout="constrained")
+    axes = fig.subplots(1, len(arrays), squeeze=False)[0]
+    for ax, (title, values) in zip(axes, arrays.items(), strict=True):
+        top = 1.6 * max(float(np.abs(values).max()), 1e-9)
+        ax.imshow(values, cmap="PuOr", vmin=-top, vmax=top, extent=UNIT)
+        ax.set(xticks=[], yticks=[], aspect=rows / columns, title=title)
+        ax.grid(False)
+        ax.spines[:].set(visible=True, color=GREY)
+        for (row, column), value in np.ndenumerate(values):
+            x, y = (column + 0.5) / columns, (row + 0.5) / rows
+            ax.text(x, y, f"{value:.3g}", size=13 if rows < 4 else 9, ha="center", va="center")
+        if masks and title in masks:
+            outline(ax, masks[title], colour=DECOY, width=2.5)
+    return fig
+
+
+def maps(pictures: ArrayLike, cams: Mapping[str, ArrayLike], decoy_mask: ArrayLike) -> Figure:
+    """Images ``(G, C, H, W)``, and one row of maps ``(G, h, w)`` per name, scaled one by one."""
+    shown, wrong = np.asarray(pictures), np.asarray(decoy_mask)
+    fig = Figure(layout="constrained")
+    top, *rows = image_grid(fig, 1 + len(cams), len(shown), text=0.03, head=0.1, side=0.4)
+    for ax, image, mask in zip(top, shown, wrong, strict=True):
+        outline(show(ax, image), mask, colour=DECOY)
+    for row, (name, values) in zip(rows, cams.items(), strict=True):
+        row[0].set_ylabel(look(name).label, size=9)
+        for ax, cam, mask in zip(row, np.asarray(values), wrong, strict=True):
+            outline(show_cam(ax, cam), mask, colour=DECOY)
+    return fig

@@ -112,13 +112,7 @@ relies_on_decoy = Exercise(
 
 
 def attribution(model: SplitNet, images: Tensor, explainer: str) -> Tensor:
-    """Attribution of the predicted classes on the CAM grid, ``(N, h, w)``.
-
-    Args:
-        model: the network.
-        images: ``(N, 1, H, W)``.
-        explainer: a name in :data:`xblcore.study.explainers.EXPLAINERS`.
-    """
+    """Attribution ``(N, h, w)`` of the predicted classes, on the CAM grid."""
     fine = attributions(model, images, explainers.get(explainer), layer="features")
     return adaptive_avg_pool2d(fine, task.GRID)
 

@@ -65,34 +65,6 @@ distance_focus = Exercise(
     ),
 )  # fmt: skip
 
-_NAN = float("nan")
-
-mean_and_undefined = Exercise(
-    "mean_and_undefined",
-    solution=lambda values: (values.nanmean(), values.isnan().float().mean()),
-    cases=(
-        Case("one undefined value of three", (torch.tensor([0.9, _NAN, 0.3]),)),
-        Case("no undefined value", (torch.tensor([0.5, 1.0]),)),
-        Case("zeros, which are defined, and NaN", (torch.tensor([_NAN, 0.0, 0.0, _NAN]),)),
-    ),
-    success="the mean of the defined values, together with the share of the others.",
-    hint="Find out first which values are undefined. The mean is over the others, the share over "
-    "all.",
-    mistakes=(
-        ("the mean with NaN as 0",
-         lambda values: (values.nan_to_num(0).mean(), values.isnan().float().mean()),
-         "An all-zero map is not the worst of maps."),
-        ("the mean with NaN as 1",
-         lambda values: (values.nan_to_num(1).mean(), values.isnan().float().mean()),
-         "An all-zero map is not a perfect map."),
-        ("the share of the defined values",
-         lambda values: (values.nanmean(), 1 - values.isnan().float().mean()),
-         "The share of the undefined ones is needed."),
-        ("the number of undefined values", lambda values: (values.nanmean(), values.isnan().sum()),
-         "A share means the same for 10 images and for 10,000."),
-    ),
-)  # fmt: skip
-
 
 def by_hand(*, energy: Any, iou: Any, attribution_distance: Any) -> Feedback:
     """Check the metrics of the map with the rest in the third column."""
@@ -146,12 +118,8 @@ def half_size(
 ) -> tuple[Examples, Examples]:
     """Garments of half the size in the upper left quarter, and the same with another decoy.
 
-    Full-size garments fill the image, so that no decoy is far from them.
-
-    Args:
-        examples: images without decoys.
-        gap: pixels between the garment and the decoy; None for no decoy.
-        predictive: whether the decoy gives the class away, or is random.
+    Full-size garments fill the image, so that no decoy is far from them. ``gap`` is in pixels
+    between garment and decoy; None for no decoy.
     """
     small = pad(avg_pool2d(examples.images.float(), 2), (0, 14, 0, 14)).to(torch.uint8)
     clean = replace(examples, images=small, object_mask=small[:, 0] > 0)

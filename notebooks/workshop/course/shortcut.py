@@ -51,7 +51,8 @@ flip_rate = Exercise(
         ("the number of predictions that change", lambda a, b: (a != b).sum(),
          "Divide it by the number of predictions."),
         ("the mean difference of class numbers", lambda a, b: (a - b).float().abs().mean(), _ORDER),
-        ("the mean signed difference of class numbers", lambda a, b: (a - b).float().mean(), _ORDER),
+        ("the mean difference of class numbers, with signs",
+         lambda a, b: (a - b).float().mean(), _ORDER),
     ),
 )  # fmt: skip
 
@@ -71,7 +72,7 @@ recovery = Exercise(
          "Plain training already reaches the floor, so subtract it from both."),
         ("the gain in accuracy", lambda m, floor, ceiling: m - floor,
          "Relative to the largest gain possible it says more."),
-        ("the share that is still lost", lambda m, floor, ceiling: (ceiling - m) / (ceiling - floor),
+        ("the share that is still lost", lambda m, low, high: (high - m) / (high - low),
          "The share that was recovered is needed."),
         ("a recovery cut off at 0 and 1",
          lambda m, floor, ceiling: min(1, max(0, (m - floor) / (ceiling - floor))),

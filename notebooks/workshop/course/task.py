@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from xblcore.examples import Cells, Examples
 from xblcore.methods import Method, Penalty
 from xblcore.study import models
 from xblcore.study.evaluate import predict
-from xblcore.study.train import TrainConfig, fit
+from xblcore.study.train import EpochLog, TrainConfig, fit
 
 TASK = "decoy_fashion_mnist"
 CLASSES = TASKS[TASK].original.classes
@@ -47,23 +46,21 @@ class Scores:
     flip_rate: float
 
 
-def load(*, n_train: int = 3000, n_test: int = 1000, raw: Path | None = None) -> Data:
-    """Fetch Fashion-MNIST if it is missing, and draw the splits in memory.
-
-    Args:
-        n_train: training images.
-        n_test: validation images, and images of each test split.
-        raw: folder of the raw files; ``data/raw`` of the project by default.
-    """
+def load(*, n_train: int = 3000, n_test: int = 1000) -> Data:
+    """Fetch Fashion-MNIST if it is missing, and draw the splits in memory."""
     torch.set_num_threads(1)  # as fast for a network this small, and the results repeat
-    raw = raw or project.root() / "data" / "raw"
+    raw = project.root() / "data" / "raw"
     config = DataConfig(n_train=n_train, n_val=n_test, n_test=n_test, source="original")
-    fetch(TASK, config, raw=raw)
+    fetch(TASK, config)
     recipe = TASKS[TASK].original
     clean = {name: drawn.examples for name, drawn in recipe.draw(raw, config).items()}
     train, val, test = (
         add_decoys(
-            clean[name], Decoy(size=PATCH), recipe.palette, predictive=name != "test_decoy", seed=[n]
+            clean[name],
+            Decoy(size=PATCH),
+            recipe.palette,
+            predictive=name != "test_decoy",
+            seed=[n],
         )
         for n, name in enumerate(("train", "val", "test_decoy"))
     )
@@ -124,7 +121,11 @@ def train(
     prepared = examples.on_grid(GRID, margin=margin)
     # On stdout, because JupyterLab colours stderr like an error.
     with tqdm(total=epochs, desc=chosen.label, disable=not progress, file=sys.stdout) as bar:
-        fit(model, prepared, chosen, config, on_epoch=lambda _: bar.update() and None)
+
+        def advance(_: EpochLog) -> None:
+            bar.update()
+
+        fit(model, prepared, chosen, config, on_epoch=advance)
     return model.eval()
 
 
@@ -157,11 +158,7 @@ def patch_greys(examples: Examples) -> Tensor:
 
 
 def with_each_decoy(image: Tensor, *, corner: int = 0) -> Tensor:
-    """One image with the decoy of each class in turn, uint8 ``(classes, 1, H, W)``.
-
-    Args:
-        image: uint8 ``(1, H, W)``, without a decoy.
-        corner: position in :data:`CORNERS`.
+    """A clean image, uint8 ``(1, H, W)``, with the decoy of each class; ``(classes, 1, H, W)``.
 
     >>> with_each_decoy(torch.zeros(1, 28, 28, dtype=torch.uint8))[:3, 0, 0, 0]
     tensor([255, 230, 205], dtype=torch.uint8)

@@ -1,0 +1,94 @@
+"""Notebook 6: images that learners mark with a brush, and what the marks are worth.
+
+The images are in ``build/workshop/images``, and the masks that a learner paints in
+``build/workshop/marks``, where they stay until that folder is deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from course import task
+from course.exercise import Feedback, check_answers
+from xblcore import project
+from xblcore.data.folder import Layer, read_folder
+from xblcore.examples import Examples
+from xblcore.study.feedback import mark
+
+COUNT = 25  # images to be marked
+AT_HAND = 600  # training images for refinement, these included
+
+
+def folders(data: task.Data) -> tuple[Path, Path]:
+    """Write the images as PNG files; return their folder and that of the marks."""
+    home = project.root() / "build" / "workshop"
+    (home / "images").mkdir(parents=True, exist_ok=True)
+    for n, image in enumerate(data["train"].images[:COUNT, 0].numpy()):
+        with project.write_atomic(home / "images" / f"{n:02}.png") as path:
+            Image.fromarray(image).save(path)
+    return home / "images", home / "marks"
+
+
+def marks(data: task.Data, whose: str) -> Examples:
+    """The first images, with the masks of a person (``mine``) or of a ``simulated`` hand.
+
+    The simulated hand outlines each region at a position that is up to 2 pixels off. That is a
+    model of a person, not a person.
+    """
+    first = data["train"].take(slice(0, COUNT))
+    if whose == "mine":
+        images, annotations = folders(data)
+        painted = read_folder(images, grey=True, annotations=annotations).examples
+        return replace(painted, labels=first.labels)
+    masks = (first.object_mask.numpy(), first.decoy_mask.numpy())
+    drawn = mark("jittered", *masks, np.random.default_rng(0))
+    objects, wrong = (torch.from_numpy(mask) for mask in drawn)
+    return replace(first, object_mask=objects, decoy_mask=wrong)
+
+
+def at_hand(data: task.Data, marked: Examples, layer: Layer, only: Sequence[int]) -> Examples:
+    """Training images; on those at ``only``, the marks of one layer count."""
+    train = data["train"].take(slice(0, AT_HAND))
+    masks = {name: torch.zeros_like(train.decoy_mask) for name in ("wrong", "object")}
+    given = marked.decoy_mask if layer == "wrong" else marked.object_mask
+    masks[layer][list(only)] = given[list(only)]
+    return replace(train, object_mask=masks["object"], decoy_mask=masks["wrong"])
+
+
+def check_marks(marked: Examples, data: task.Data) -> Feedback:
+    """Compare what is marked as wrong with the true decoys."""
+    truth, wrong = data["train"].decoy_mask[:COUNT], marked.decoy_mask
+    painted = wrong.flatten(1).any(1)
+    if not painted.any():
+        hint = "Press W for the layer `wrong`, then paint over what the network should not use."
+        return Feedback(False, "nothing is marked as wrong yet.", hint)
+    size = truth.sum((1, 2))
+    for problem, where, hint in (
+        ("most of the patch is not marked", (wrong & truth).sum((1, 2)) < 0.25 * size,
+         "The patch is a small square of one grey value, in one of the four corners."),
+        ("much more than the patch is marked", (wrong & ~truth).sum((1, 2)) > 3 * size,
+         "Use a smaller brush ([), and the eraser (E)."),
+    ):  # fmt: skip
+        names = [f"{n:02}.png" for n in (painted & where).nonzero()[:3, 0].tolist()]
+        if names:
+            return Feedback(False, f"{problem} on {', '.join(names)}.", hint)
+    return Feedback(True, f"{int(painted.sum())} of {COUNT} images are marked, each on its patch.")
+
+
+def which_mark(choices: Any) -> Feedback:
+    """Check which kind of mark fits which situation."""
+    expected = {
+        "stamp": ("wrong", "You know the fault and can point at it with one stroke per image."),
+        "unknown": ("object", "You cannot mark what you do not know. What can you mark?"),
+        "outline": ("wrong", "An outline of every branch takes hours; how long takes the sign?"),
+        "touching": ("object", "Marks of what is wrong are widened. What would that cost here?"),
+    }
+    success = "what you know, the time that a mark takes and what is next to it decide."
+    return check_answers(choices, expected, success)

@@ -1,0 +1,191 @@
+"""Refinement by a few marks: the toy model no longer relies on its decoy."""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from xblcore import losses, methods
+from xblcore.data.folder import mask_path, write_mask
+from xblcore.examples import Examples
+from xblcore.lab import refine as module
+from xblcore.lab.refine import (
+    accuracy,
+    last_spatial_layer,
+    main,
+    margin_of,
+    refine,
+    repeated,
+)
+from xblcore.methods import Method
+from xblcore.study import models
+from xblcore.study.train import TrainConfig, fit
+
+COUNT, SIZE, FEW = 200, 12, 25
+TRAINING = {"epochs": 10, "learning_rate": 0.003, "batch_size": 16}
+
+
+def bars(count: int, *, seed: int, decoy: bool = True) -> Examples:
+    """A bar that is horizontal or vertical by class, and a corner that is bright for class 1."""
+    generator = torch.Generator().manual_seed(seed)
+    images = 0.4 * torch.rand(count, 1, SIZE, SIZE, generator=generator)
+    labels = torch.arange(count) % 2
+    at = torch.randint(4, 9, (count,), generator=generator).tolist()
+    object_mask = torch.zeros(count, SIZE, SIZE, dtype=torch.bool)
+    for n, label in enumerate(labels.tolist()):
+        rows, columns = (at[n], slice(4, 11)) if label else (slice(4, 11), at[n])
+        object_mask[n, rows, columns] = True
+    images[object_mask[:, None]] = 0.6
+    decoy_mask = torch.zeros_like(object_mask)
+    if decoy:
+        decoy_mask[:, :2, :2] = True
+        images[:, 0, :2, :2] = labels.float()[:, None, None]
+    return Examples(images, labels, object_mask, decoy_mask)
+
+
+def only(examples: Examples, layer: str, count: int = FEW) -> Examples:
+    """Keep the marks of one layer, on the first images."""
+    kept = (torch.arange(len(examples)) < count)[:, None, None]
+    empty = torch.zeros_like(examples.object_mask)
+    return replace(
+        examples,
+        object_mask=examples.object_mask & kept if layer == "object" else empty,
+        decoy_mask=examples.decoy_mask & kept if layer == "wrong" else empty,
+    )
+
+
+TRAIN, CLEAN = bars(COUNT, seed=1), bars(300, seed=2, decoy=False)
+
+
+@pytest.fixture(scope="module")
+def fooled() -> nn.Module:
+    """A model that learnt the corner."""
+    model = models.build("small_cnn", channels=1, classes=2, size=SIZE, seed=0)
+    config = TrainConfig(weight=0, epochs=12, batch_size=16, learning_rate=0.003, seed=0)
+    fit(model, TRAIN, methods.get("erm"), config)
+    return model
+
+
+@pytest.mark.parametrize("layer", ["wrong", "object"])
+def test_a_few_marks_suffice(fooled, layer):
+    weights = copy.deepcopy(fooled.state_dict())
+    refined = refine(fooled, only(TRAIN, layer), **TRAINING)
+    control = refine(fooled, only(TRAIN, layer), "erm", **TRAINING)
+    before, after = accuracy(fooled, CLEAN), accuracy(refined.model, CLEAN)
+    print(layer, before, accuracy(control.model, CLEAN), after)
+    assert before < 0.8 and after > max(0.85, accuracy(control.model, CLEAN) + 0.15)
+    assert all(torch.equal(value, weights[name]) for name, value in fooled.state_dict().items())
+    assert refined.layer == "features" and refined.cams[1].shape == (FEW, 6, 6)
+    assert refined.held_out == 40 and not refined.model.training and len(refined.log) == 10
+    first, last = refined.shares()[layer]
+    assert last < first / 2 if layer == "wrong" else last > first
+    assert f"what was marked {layer}" in str(refined) and "40 held-out" in str(refined)
+
+
+def test_numbers_by_hand(fooled):
+    marked = only(TRAIN, "wrong", 3)
+    refined = refine(fooled, marked, epochs=1, held_out=0.9)
+    assert refined.held_out == 180 and len(refined.marked) == 3  # marked ones are kept to train on
+    cells = refined.cams[0][:, 0, 0]  # the corner of 2 x 2 pixels is one cell of 2 x 2 pixels
+    share = (cells / refined.cams[0].sum((1, 2))).mean()
+    assert refined.shares()["wrong"][0] == pytest.approx(share.item())
+    assert (refined.field.extent, refined.field.margin) == (8, 3)  # conv 3, pool 2, conv 3
+    assert math.isnan(refine(fooled, marked, epochs=1, held_out=0).accuracy[0])
+    again = refine(fooled, marked, epochs=1, held_out=0.9)
+    for one, two in zip(refined.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one, two)
+    whole = refine(fooled, TRAIN, epochs=1, held_out=0.999)  # all are marked: one must stay
+    assert whole.held_out == COUNT - 1 and len(whole.marked) == 1
+
+
+def test_a_method_of_ones_own_with_an_inplace_relu():
+    def penalty(step: methods.Step) -> Tensor:
+        return losses.overlap(step.cam("grad_cam", "logit"), step.cells.decoy_mask)
+
+    own = Method("own", "Own", "", "", "grey", "o", penalty=penalty,
+                 needs=methods.DECOY, default_weight=1.0)  # fmt: skip
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Dropout(0.5),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2),
+    )  # fmt: skip
+    refined = refine(model, only(TRAIN, "wrong"), own, epochs=1)
+    assert refined.layer == "3" and model[2].inplace
+    assert all(torch.isfinite(value).all() for value in refined.model.state_dict().values())
+
+
+def test_uint8_images_and_a_picture(fooled):
+    examples = replace(only(TRAIN, "wrong"), images=(TRAIN.images * 255).to(torch.uint8))
+    refined = refine(fooled, examples, epochs=1, classes=["upright", "flat"])
+    texts = [ax.get_xlabel() for ax in refined.picture(count=5).axes]
+    assert any("upright" in text for text in texts) and len(texts) == 15
+    assert "25 marked images" in refined._repr_html_()
+
+
+def test_the_layer_of_a_network_that_names_none():
+    resnet = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert last_spatial_layer(resnet, torch.zeros(1, 3, 8, 8)) == "0"
+    assert last_spatial_layer(models.build("resnet8", channels=3, classes=2, size=16, seed=0),
+                              torch.zeros(1, 3, 16, 16)) == "features"  # fmt: skip
+    with pytest.raises(ValueError, match="layer must have an output"):
+        last_spatial_layer(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.zeros(1, 1, 2, 2))
+
+
+def test_the_margin_of_a_deep_network_leaves_room():
+    deep = nn.Sequential(*(nn.Conv2d(1, 1, 5, padding=2) for _ in range(8)))
+    full = module.receptive_field(deep, "7", (1, 32, 32))
+    field = margin_of(deep, "7", (1, 32, 32))
+    assert full.margin == 16 and field.margin <= 8
+
+
+@pytest.mark.parametrize(("share", "times"), [(0.0, 1), (0.5, 4), (0.6, 6), (0.05, 1)])
+def test_marked_images_are_repeated(share, times):
+    index = repeated(torch.arange(10) >= 8, share)
+    assert torch.bincount(index).tolist() == [1] * 8 + [times] * 2
+
+
+@pytest.mark.parametrize(
+    ("examples", "method", "options", "message"),
+    [
+        (TRAIN, "best", {}, "method must be one of"),
+        (TRAIN, "oracle", {}, "method must train on the given images"),
+        (only(TRAIN, "wrong", 0), "xbl_d_plus", {}, "examples must have a marked image"),
+        (only(TRAIN, "object"), "rrr", {}, "examples must have regions marked as wrong"),
+        (TRAIN, "xbl_d_plus", {"held_out": 1.0}, r"held_out must be in \[0, 1\)"),
+        (TRAIN, "xbl_d_plus", {"marked_share": 1.0}, r"marked_share must be in \[0, 1\)"),
+        (only(TRAIN, "wrong"), "xbl_d_plus", {"margin": SIZE}, "marks must leave cells"),
+        (TRAIN, "xbl_d_plus", {"layer": "tail"}, "layer must be a module"),
+    ],
+)
+def test_errors_name_the_rule(fooled, examples, method, options, message):
+    with pytest.raises(ValueError, match=message):
+        refine(fooled, examples, method, **options)
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    for n, image in enumerate(TRAIN.images[:10]):
+        path = tmp_path / "images" / str(n % 2) / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image[0] * 255).to(torch.uint8).numpy()).save(path)
+    home = tmp_path / "images" / "annotations"
+    write_mask(mask_path(home, "0/4.png", "wrong"), TRAIN.decoy_mask[4].numpy())
+    (tmp_path / "net.py").write_text(
+        "from xblcore.study import models\n"
+        "def make_model():\n"
+        f"    return models.build('small_cnn', channels=1, classes=2, size={SIZE}, seed=0)\n"
+    )
+    monkeypatch.setattr(sys, "argv", [
+        "refine", str(tmp_path / "images"), "--model", f"{tmp_path / 'net.py'}:make_model",
+        "--grey", "--epochs", "1", "--out", str(tmp_path / "refined"),
+    ])  # fmt: skip
+    main()
+    assert "1 marked images" in capsys.readouterr().out
+    assert "head.2.weight" in torch.load(tmp_path / "refined.pt")
+    assert Image.open(tmp_path / "refined.png").width > 500

@@ -1,0 +1,96 @@
+"""Measure a drawn figure: which texts overlap or are cut off, and what the legend explains."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from matplotlib import colors
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+TOUCH = 1.0  # pixels by which boxes may overlap: they include the space around the letters
+
+
+def texts(fig: Figure) -> dict[str, Bbox]:
+    """Return the boxes of all visible texts, as they are drawn."""
+    fig.canvas.draw()
+    found = {}
+    for number, text in enumerate(_drawn(fig)):
+        found[f"{number} {text.get_text()}"] = text.get_window_extent()
+    return found
+
+
+def _drawn(fig: Figure) -> list[Text]:
+    """Return texts with letters; tick labels only of ticks within the axes."""
+    hidden: set[int] = set()
+    for ax in fig.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            shown = {id(tick.label1) for tick in axis.get_majorticks() + axis.get_minorticks()}
+            low, high = sorted(axis.get_view_interval())
+            inside = {
+                id(tick.label1)
+                for tick in axis.get_majorticks() + axis.get_minorticks()
+                if low - 1e-9 <= tick.get_loc() <= high + 1e-9 and tick.label1.get_visible()
+            }
+            hidden |= (shown - inside) if ax.axison and axis.get_visible() else shown
+            hidden |= {id(tick.label2) for tick in axis.get_majorticks() + axis.get_minorticks()}
+    return [
+        text
+        for text in fig.findobj(Text)
+        if text.get_text().strip() and text.get_visible() and id(text) not in hidden
+    ]
+
+
+def overlapping(fig: Figure) -> list[tuple[str, str]]:
+    """Return the pairs of texts whose boxes overlap."""
+    boxes = {name: box.padded(-TOUCH) for name, box in texts(fig).items()}
+    return [
+        (first, second)
+        for first, second in itertools.combinations(boxes, 2)
+        if boxes[first].overlaps(boxes[second])
+    ]
+
+
+def cut_off(fig: Figure) -> list[str]:
+    """Return the texts that are not within the figure."""
+    whole = fig.bbox.padded(2)
+    return [name for name, box in texts(fig).items()
+            if not (whole.contains(*box.min) and whole.contains(*box.max))]  # fmt: skip
+
+
+def legend_labels(fig: Figure) -> list[str]:
+    """Return the labels of all legends of a figure."""
+    legends = [*fig.legends, *(ax.get_legend() for ax in fig.axes if ax.get_legend())]
+    return [text.get_text() for legend in legends for text in legend.get_texts()]
+
+
+def unexplained(fig: Figure) -> set[str]:
+    """Return the colours of lines and dots in the axes that no legend entry has."""
+    handles = [handle for legend in fig.legends for handle in legend.get_lines()]
+    known = {colors.to_hex(handle.get_color()) for handle in handles}
+    used = set()
+    for ax in fig.axes:
+        used |= {colors.to_hex(line.get_color()) for line in ax.lines}
+        for dots in ax.collections:
+            if isinstance(dots, PathCollection):
+                used |= {colors.to_hex(colour) for colour in dots.get_facecolors()}
+    return used - known
+
+
+def beyond(ax: Axes) -> list[Line2D]:
+    """Return the lines with points outside of the x axis."""
+    low, high = sorted(ax.get_xlim())
+    data = [line for line in ax.lines if line.get_transform() == ax.transData]
+    return [line for line in data if len(x := np.asarray(line.get_xdata(), float))
+            and (x.min() < low - 1e-9 or x.max() > high + 1e-9)]  # fmt: skip
+
+
+def arrows(ax: Axes) -> int:
+    """Count the arrows at the ends of the x axis."""
+    return sum(line.get_marker() in ("<", ">") and len(line.get_xdata()) == 1
+               and line.get_xdata()[0] in ax.get_xlim() for line in ax.lines)  # fmt: skip

@@ -1,0 +1,175 @@
+"""Every figure: texts are legible, the title names the data, the legend explains every mark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from tests.plots import layout
+from tests.plots.synthetic import EXPLAINERS, make_history, make_runs, make_weights
+from xblcore.methods import METHODS
+from xblcore.plots import charts, experiments, images
+from xblcore.study import claims, tables
+
+ALL = tuple(METHODS)
+STUDY = ("erm", "oracle", "xbl_d", "xbl_d_plus", "xbl_d_plus_first", "xbl_d_released",
+         "xbl_overlap", "activation", "shuffled_masks", "centre_prior", "uniform", "rrr",
+         "rrr_g")  # fmt: skip
+ONE = ("xbl_d_plus",)
+COCO = ("decoy_coco", "stand-in")
+TINY = ("decoy_cifar10", "tiny")
+ABOUT = {"task": "decoy_cifar10", "data": "tiny"}
+
+
+def by_method(methods: tuple[str, ...], metric: str = "recovery") -> Figure:
+    runs = make_runs(methods, tasks=[TINY])
+    fig, ax = plt.subplots(figsize=(7, 1.6 + 0.36 * len(methods)))
+    split = "test_decoy" if metric == "decoy_flip_rate" else "test_clean"
+    charts.by_method(ax, tables.summarise(runs), metric, split, runs=runs)
+    return fig
+
+
+def summary(methods: tuple[str, ...], *tasks: tuple[str, str]) -> Figure:
+    runs = make_runs(methods, tasks=tasks)
+    return charts.summary(plt.figure(), runs, tables.summarise(runs))
+
+
+def shares(methods: tuple[str, ...]) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    columns = [*EXPLAINERS, "decoy_flip_rate"]
+    return pd.DataFrame(rng.uniform(-1, 1, (len(methods), 7)), list(methods), columns)
+
+
+def explainers(methods: tuple[str, ...]) -> Figure:
+    return charts.explainers(plt.figure(), shares(methods), **ABOUT)
+
+
+def metrics(methods: tuple[str, ...]) -> Figure:
+    points = claims.run_table(make_runs(methods, tasks=[TINY]))
+    return charts.metrics_against_accuracy(
+        plt.figure(), points, explainer="grad_cam", data="tiny"
+    )
+
+
+def forest(methods: tuple[str, ...]) -> Figure:
+    fig, ax = plt.subplots(figsize=(7.5, 5))
+    charts.forest(ax, claims.informativeness(make_runs(methods, tasks=[TINY])), data="tiny")
+    return fig
+
+
+def gradients(*methods: str) -> Figure:
+    blocks = [f"features.{n}.body.{part}.weight" for n in (3, 4, 5) for part in (0, 1, 3, 4)]
+    names = ["features.0.weight", *blocks, "head.2.weight", "head.2.bias"]
+    norms = {
+        method: {name: (10.0**-n, 0.0 if method == "xbl_d_released" else 10.0 ** (n % 4))
+                 for n, name in enumerate(names[:8] if method == "rrr" else names)}
+        for method in methods
+    }  # fmt: skip
+    return charts.gradient_norms(plt.figure(), norms, **ABOUT)
+
+
+def receptive_field(*networks: str) -> Figure:
+    methods = ("erm", "oracle", "xbl_d_plus", "xbl_overlap")
+    runs = make_runs(methods, tasks=[TINY], conditions=[{"margin": n} for n in (0, 2, 6, 12)])
+    table = tables.summarise(runs, by=("margin",))
+    parts = [table.assign(network=name, cells=table["margin"] / 2, field=3.0) for name in networks]
+    return charts.receptive_field(plt.figure(), pd.concat(parts))
+
+
+def condition(by: str, *values: object, methods: tuple[str, ...] = STUDY) -> Figure:
+    runs = make_runs(methods, tasks=[TINY], conditions=[{}, *({by: value} for value in values)])
+    return experiments.by_condition(plt.figure(), tables.summarise(runs, by=(by,)), by=by)
+
+
+RNG = np.random.default_rng(0)
+CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "automobile", "Sandal", "train", "zebra")
+DECOY = np.zeros((8, 12, 12), bool)
+DECOY[:, -3:, -3:] = True
+PICTURES = RNG.random((8, 3, 12, 12))
+
+
+def examples(count: int) -> Figure:
+    distance = RNG.random((count, 6, 6)) * 0.7
+    marked = np.roll(DECOY, (-4, -4), (1, 2))[:count]
+    return images.examples(plt.figure(), PICTURES[:count], marked, DECOY[:count], distance,
+                           labels=range(count), classes=CLASSES, **ABOUT)  # fmt: skip
+
+
+def gallery(methods: tuple[str, ...], count: int) -> Figure:
+    cams = {name: RNG.random((count, 6, 6)) for name in methods}
+    return images.cam_gallery(
+        plt.figure(), PICTURES[:count], cams, decoy_mask=DECOY[:count], labels=range(count),
+        classes=CLASSES, predictions={name: [4] * count for name in methods},
+        accuracies=dict.fromkeys(methods, 0.5), explainer="hires_cam", **ABOUT,
+    )  # fmt: skip
+
+
+def over_training(epochs: int) -> Figure:
+    return images.cams_over_training(
+        plt.figure(), PICTURES[:4], RNG.random((epochs, 4, 6, 6)), decoy_mask=DECOY[:4],
+        method="xbl_d_released", explainer="hires_cam_log_prob", **ABOUT,
+    )  # fmt: skip
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "recovery": lambda: by_method(STUDY),
+    "flips, all methods": lambda: by_method(ALL, "decoy_flip_rate"),
+    "accuracy, one method": lambda: by_method(ONE, "accuracy"),
+    "summary": lambda: summary(STUDY, ("decoy_fashion_mnist", "original"), TINY, COCO),
+    "summary, one task": lambda: summary(ALL, TINY),
+    "weights": lambda: charts.weight_selection(
+        plt.figure(), make_weights(ALL, steps=8), data="tiny"
+    ),
+    "weights, one method": lambda: charts.weight_selection(
+        plt.figure(), make_weights(ONE), data="tiny"
+    ),
+    "curves": lambda: charts.learning_curves(plt.figure(), make_history(STUDY), **ABOUT),
+    "curves, erm": lambda: charts.learning_curves(
+        plt.figure(), make_history(("erm",), epochs=1, seeds=1), **ABOUT
+    ),
+    "explainers": lambda: explainers(STUDY),
+    "explainers, one method": lambda: explainers(ONE),
+    "metrics": lambda: metrics(STUDY),
+    "metrics, few methods": lambda: metrics(("erm", "oracle", "rrr")),
+    "forest": lambda: forest(STUDY),
+    "gradients": lambda: gradients("xbl_d_plus", "xbl_d_released", "rrr"),
+    "gradients, one method": lambda: gradients("xbl_d_released"),
+    "receptive field": lambda: receptive_field("three_conv_cnn", "resnet8"),
+    "receptive field, one network": lambda: receptive_field("resnet8"),
+    "feedback": lambda: condition("feedback", "incomplete", "dilated", "jittered", "boxes",
+                                  "random", "adversarial"),
+    "annotated": lambda: condition("annotated", 25, 100, 400, 1600),
+    "switch_on, one method": lambda: condition("switch_on", 3, methods=("erm", "oracle", *ONE)),
+    "examples": lambda: examples(8),
+    "examples, two": lambda: examples(2),
+    "gallery": lambda: gallery(STUDY, 8),
+    "gallery, one method": lambda: gallery(ONE, 2),
+    "over training": lambda: over_training(20),
+    "over training, one epoch": lambda: over_training(1),
+}  # fmt: skip
+
+
+@pytest.fixture(params=FIGURES)
+def fig(request: pytest.FixtureRequest) -> Figure:
+    return FIGURES[request.param]()
+
+
+@pytest.mark.filterwarnings("error:constrained_layout")
+def test_texts_neither_overlap_nor_are_cut_off_and_the_title_names_the_data(fig: Figure) -> None:
+    assert layout.overlapping(fig) == []
+    assert layout.cut_off(fig) == []
+    titles = fig.get_suptitle() or fig.axes[0].get_title()
+    assert "tiny data" in titles or "tiny and stand-in data" in titles or "partly" in titles
+    assert layout.legend_labels(fig)
+
+
+@pytest.mark.parametrize(
+    "name", ["weights", "curves", "metrics", "gradients", "receptive field", "feedback"]
+)
+def test_the_legend_explains_every_colour(name: str) -> None:
+    assert layout.unexplained(FIGURES[name]()) == set()

@@ -155,7 +155,9 @@ def report(
 
 def _markdown(table: pd.DataFrame, index: Sequence[str], columns: str) -> str:
     groups = table.groupby([*index, columns], sort=False)["ratio"]
-    cells = groups.agg(lambda ratios: " / ".join(f"{ratio:.2f}" for ratio in ratios))
+    cells = groups.agg(
+        lambda ratios: " / ".join(f"{ratio:.{2 if ratio < 10 else 0}f}" for ratio in ratios)
+    )
     wide = cells.unstack(columns, fill_value="").reset_index()
     wide = wide[[*index, *table[columns].unique()]]
     lines = [wide.columns, ["---"] * wide.shape[1], *wide.to_numpy()]

@@ -105,7 +105,7 @@ def grad_cam(
     # Channels last: the gradients of the backward pass then have the memory layout of the features.
     cells = features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, h * w, K)
     weights = gradient.permute(0, 2, 3, 1).flatten(1, 2).mean(1, keepdim=True)  # (N, 1, K)
-    cam = torch.linalg.vecdot(weights.expand_as(cells), cells)  # (N, h * w)
+    cam: Tensor = torch.linalg.vecdot(weights.expand_as(cells), cells)  # (N, h * w)
     cam = cam.unflatten(1, features.shape[2:])  # (N, h, w)
     return cam if create_graph else cam.detach()
 
@@ -126,7 +126,7 @@ def hires_cam(
     tensor([[[2., 4.]]])
     """
     gradient = _feature_gradient(features, scores, create_graph and order == 2)
-    cam = torch.linalg.vecdot(gradient, features, dim=1)  # (N, h, w)
+    cam: Tensor = torch.linalg.vecdot(gradient, features, dim=1)  # (N, h, w)
     return cam if create_graph else cam.detach()
 
 

@@ -23,6 +23,7 @@ from xblcore.lab.annotator import Annotator, cam_of, draw_stroke
 
 SIZE = (8, 10)
 NAMES = ("a/1.png", "b/3.png", "a/2.png")  # the classes in turn
+KEYS = [(name, layer) for name in NAMES for layer in LAYERS]
 
 
 @pytest.fixture
@@ -96,18 +97,18 @@ def test_undo_and_redo_across_images(folder):
     states = [{}]
     for name, layer in ((NAMES[0], "wrong"), (NAMES[1], "object"), (NAMES[0], "wrong")):
         stroke(widget, (1.0 + len(states), 2.0), image=name, layer=layer)
-        states.append({key: on_disk(folder, *key).copy() for key in widget._masks})
+        states.append({key: on_disk(folder, *key) for key in KEYS})
     for n, name in ((2, NAMES[0]), (1, NAMES[1]), (0, NAMES[0])):
         receive(widget, "undo")
         assert widget.facts["name"] == name
-        for key in widget._masks:
+        for key in KEYS:
             np.testing.assert_array_equal(on_disk(folder, *key), states[n].get(key, False))
     assert not widget.facts["can_undo"]
     receive(widget, "undo")  # nothing left to undo
     for name in (NAMES[0], NAMES[1]):
         receive(widget, "redo")
         assert widget.facts["name"] == name and widget.facts["can_redo"]
-    for key in widget._masks:
+    for key in KEYS:
         np.testing.assert_array_equal(on_disk(folder, *key), states[2].get(key, False))
     stroke(widget, (9, 7))
     assert not widget.facts["can_redo"]

@@ -17,50 +17,39 @@ TOUCH = 1.0  # pixels by which boxes may overlap: they include the space around 
 
 
 def texts(fig: Figure) -> dict[str, Bbox]:
-    """Return the boxes of all visible texts, as they are drawn."""
+    """Draw a figure and return the boxes of its visible texts."""
     fig.canvas.draw()
-    found = {}
-    for number, text in enumerate(_drawn(fig)):
-        found[f"{number} {text.get_text()}"] = text.get_window_extent()
-    return found
-
-
-def _drawn(fig: Figure) -> list[Text]:
-    """Return texts with letters; tick labels only of ticks within the axes."""
-    hidden: set[int] = set()
-    for ax in fig.axes:
-        for axis in (ax.xaxis, ax.yaxis):
-            shown = {id(tick.label1) for tick in axis.get_majorticks() + axis.get_minorticks()}
-            low, high = sorted(axis.get_view_interval())
-            inside = {
-                id(tick.label1)
-                for tick in axis.get_majorticks() + axis.get_minorticks()
-                if low - 1e-9 <= tick.get_loc() <= high + 1e-9 and tick.label1.get_visible()
-            }
-            hidden |= (shown - inside) if ax.axison and axis.get_visible() else shown
-            hidden |= {id(tick.label2) for tick in axis.get_majorticks() + axis.get_minorticks()}
-    return [
-        text
-        for text in fig.findobj(Text)
+    ticks = [(axis, tick) for ax in fig.axes for axis in (ax.xaxis, ax.yaxis)
+             for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())]  # fmt: skip
+    hidden = set()
+    for axis, tick in ticks:  # matplotlib keeps ticks beyond the ends of an axis
+        low, high = sorted(axis.get_view_interval())
+        if not (axis.axes.axison and low - 1e-9 <= tick.get_loc() <= high + 1e-9):
+            hidden.add(id(tick.label1))
+    return {
+        f"{number} {text.get_text()}": text.get_window_extent()
+        for number, text in enumerate(fig.findobj(Text))
         if text.get_text().strip() and text.get_visible() and id(text) not in hidden
-    ]
+    }
 
 
-def overlapping(fig: Figure) -> list[tuple[str, str]]:
+def overlapping(boxes: dict[str, Bbox]) -> list[tuple[str, str]]:
     """Return the pairs of texts whose boxes overlap."""
-    boxes = {name: box.padded(-TOUCH) for name, box in texts(fig).items()}
-    return [
-        (first, second)
-        for first, second in itertools.combinations(boxes, 2)
-        if boxes[first].overlaps(boxes[second])
-    ]
+    smaller = {name: box.padded(-TOUCH) for name, box in boxes.items()}
+    return [pair for pair in itertools.combinations(boxes, 2)
+            if smaller[pair[0]].overlaps(smaller[pair[1]])]  # fmt: skip
 
 
-def cut_off(fig: Figure) -> list[str]:
+def cut_off(fig: Figure, boxes: dict[str, Bbox]) -> list[str]:
     """Return the texts that are not within the figure."""
     whole = fig.bbox.padded(2)
-    return [name for name, box in texts(fig).items()
+    return [name for name, box in boxes.items()
             if not (whole.contains(*box.min) and whole.contains(*box.max))]  # fmt: skip
+
+
+def title(fig: Figure) -> str:
+    """Return the title of a figure, on one line."""
+    return fig.get_suptitle().replace("\n", " ")
 
 
 def legend_labels(fig: Figure) -> list[str]:

@@ -30,6 +30,7 @@ def make_runs(
     tasks: Sequence[tuple[str, str]] = (("decoy_cifar10", "original"),),
     seeds: int = 5,
     conditions: Sequence[dict[str, Any]] = ({},),
+    explainers: Sequence[str] = (),
     noise: float = 0.03,
 ) -> pd.DataFrame:
     """Return runs of every task (with its kind of data), method, condition and seed."""
@@ -45,7 +46,7 @@ def make_runs(
                              "seed": seed, "condition": str(changed), **CONDITION, **changed,
                              "seconds": 9.0, "nan_share": 0.0}  # fmt: skip
                     draw = rng.normal(0, noise)
-                    numbers = _numbers(clean - worse + draw, flips + worse - draw, rng)
+                    numbers = _numbers(clean - worse + draw, flips + worse - draw, explainers, rng)
                     rows += [{**about, "split": split, "explainer": explainer, "metric": metric,
                               "value": value, "worst": value}
                              for (split, explainer, metric), value in numbers.items()]  # fmt: skip
@@ -53,7 +54,7 @@ def make_runs(
 
 
 def _numbers(
-    clean: float, flips: float, rng: np.random.Generator
+    clean: float, flips: float, explainers: Sequence[str], rng: np.random.Generator
 ) -> dict[tuple[str, str, str], float]:
     numbers = {
         ("val", "none", "accuracy"): 0.98,
@@ -61,7 +62,7 @@ def _numbers(
         ("test_decoy", "none", "accuracy"): clean - 0.01,
         ("test_decoy", "none", "decoy_flip_rate"): flips,
     }
-    for explainer in EXPLAINERS:
+    for explainer in explainers:
         for name, metric in METRICS.items():
             if metric.kind in ("overlap", "distance"):
                 good = 1 - 0.5 * flips + rng.normal(0, 0.08)
@@ -77,10 +78,10 @@ def make_weights(methods: Sequence[str], *, steps: int = 5) -> pd.DataFrame:
         count = steps if METHODS[method].penalty else 1
         for place in range(count):
             accuracy = 0.08 if method == "rrr_g" else 0.5 - 0.1 * abs(place - count // 2)
-            weight = float(f"{10 ** (place / 2):.1g}")
             rows.append(
-                {"weight": weight, "task": "decoy_cifar10", "method": method, "accuracy": accuracy, "lowest": accuracy - 0.05, "chosen": place == count // 2,
-                 "chance": 0.1, "recovers": accuracy > 0.1}
+                {"task": "decoy_cifar10", "method": method, "accuracy": accuracy,
+                 "weight": float(f"{10 ** (place / 2):.1g}"), "lowest": accuracy - 0.05,
+                 "chosen": place == count // 2, "chance": 0.1, "recovers": accuracy > 0.1}
             )  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -50,15 +50,14 @@ def explainers(methods: tuple[str, ...]) -> Figure:
 
 
 def metrics(methods: tuple[str, ...]) -> Figure:
-    points = claims.run_table(make_runs(methods, tasks=[TINY]))
-    return charts.metrics_against_accuracy(
-        plt.figure(), points, explainer="grad_cam", data="tiny"
-    )
+    points = claims.run_table(make_runs(methods, tasks=[TINY], explainers=["grad_cam"]))
+    return charts.metrics_against_accuracy(plt.figure(), points, explainer="grad_cam", data="tiny")
 
 
 def forest(methods: tuple[str, ...]) -> Figure:
+    runs = make_runs(methods, tasks=[TINY], explainers=["grad_cam"])
     fig, ax = plt.subplots(figsize=(7.5, 5))
-    charts.forest(ax, claims.informativeness(make_runs(methods, tasks=[TINY])), data="tiny")
+    charts.forest(ax, claims.informativeness(runs), data="tiny")
     return fig
 
 
@@ -161,8 +160,9 @@ def fig(request: pytest.FixtureRequest) -> Figure:
 
 @pytest.mark.filterwarnings("error:constrained_layout")
 def test_texts_neither_overlap_nor_are_cut_off_and_the_title_names_the_data(fig: Figure) -> None:
-    assert layout.overlapping(fig) == []
-    assert layout.cut_off(fig) == []
+    boxes = layout.texts(fig)
+    assert layout.overlapping(boxes) == []
+    assert layout.cut_off(fig, boxes) == []
     titles = fig.get_suptitle() or fig.axes[0].get_title()
     assert "tiny data" in titles or "tiny and stand-in data" in titles or "partly" in titles
     assert layout.legend_labels(fig)

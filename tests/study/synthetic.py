@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -49,7 +48,6 @@ def make_runs(
     seeds: int = 5,
     noise: float = 0.01,
     data: str = "original",
-    focus: Mapping[str, float] | None = None,
     informative: Iterable[str] = ("distance",),
 ) -> pd.DataFrame:
     """Tidy table of one run per task, method and seed.
@@ -60,7 +58,6 @@ def make_runs(
         seeds: per method.
         noise: standard deviation over the seeds.
         data: kind of data.
-        focus: distance focus of some methods; that of the others follows their accuracy.
         informative: kinds of metrics that follow the accuracy; the others are random by method.
     """
     generator = np.random.default_rng(0)
@@ -81,8 +78,6 @@ def make_runs(
                         continue
                     good = reached if metric.kind in informative else unrelated
                     good = float(np.clip(good + generator.normal(0, noise), 0, 1))
-                    if metric.kind == "distance":
-                        good = (focus or {}).get(method, good)
                     value = good if metric.higher_is_better else 1 - good
                     values["test_decoy", "grad_cam", name] = value
                 finished.append(result(task, method, seed, values, data=data))
@@ -115,8 +110,3 @@ def like(method: str, other: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
 def _matches(runs: pd.DataFrame, columns: Mapping[str, object]) -> pd.Series:
     return (runs[list(columns)] == list(columns.values())).all(axis=1)
-
-
-def undefined(row: Measurement, worst: float) -> Measurement:
-    """The measurement if no image had a value."""
-    return replace(row, value=float("nan"), nan_share=1.0, worst=worst)

@@ -130,7 +130,12 @@ def test_too_few_seeds_are_named() -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_missing_task_leaves_c4_undecided(count: int) -> None:
     found = claims.judge(make_runs(tasks=TASKS[:count]), missing=TASKS[count:])
-    assert {claim["id"]: claim["verdict"] for claim in found} == {"C1": S, "C2": S, "C3": S, "C4": U}
+    assert {claim["id"]: claim["verdict"] for claim in found} == {
+        "C1": S,
+        "C2": S,
+        "C3": S,
+        "C4": U,
+    }
     assert found[3]["estimate"] == count
     assert found[3]["missing"] == list(TASKS[count:])
     assert found[3]["parts"][2]["statistic"] == "Decoy MS-COCO: not run"
@@ -152,7 +157,9 @@ def test_by_seed_averages_over_the_tasks_and_needs_all_of_them() -> None:
     rows = (runs["split"] == "test_clean") & (runs["method"] == "rrr")
     runs.loc[rows & (runs["seed"] == 3) & (runs["task"] == TASKS[1]), "value"] = nan
     table = claims.by_seed(runs, "accuracy", split="test_clean")
-    assert table.loc[2, "rrr"] == pytest.approx(runs.loc[rows & (runs["seed"] == 2), "value"].mean())
+    assert table.loc[2, "rrr"] == pytest.approx(
+        runs.loc[rows & (runs["seed"] == 2), "value"].mean()
+    )
     assert table["rrr"].isna().tolist() == [False, False, False, True, False, False]
     assert table["erm"].notna().all()
 

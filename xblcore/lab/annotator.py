@@ -1,10 +1,4 @@
-"""The annotator: a brush over images and over what the model looks at.
-
-Keys: ``W`` wrong, ``O`` object, ``B`` brush, ``E`` eraser, ``[`` and ``]`` size, ``Z`` undo, ``Y``
-redo, ``N`` next, ``P`` previous, ``C`` CAM on or off. While the picture has the focus, the arrow
-keys move a cursor (with Shift by one pixel), Space puts the brush down and lifts it, Escape drops
-the line, Page Down is the next image and Page Up the previous one.
-"""
+"""The annotator: a brush over images and over what the model looks at; its help lists the keys."""
 
 from __future__ import annotations
 
@@ -12,7 +6,7 @@ import io
 import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,14 +88,14 @@ class Annotator(anywidget.AnyWidget):
         self._sizes = {name: folders.image_size(self.folder / name) for name in names}
         self.goal = min(goal or len(names), len(names))
         self._cam = cam
-        self._masks: dict[tuple[str, Layer], Mask] = {}
+        self._marked: set[tuple[str, Layer]] = set()
+        self._unsaved: dict[tuple[str, Layer], Mask] = {}
         self._done: list[Change] = []
         self._undone: list[Change] = []
-        self._unsaved: set[tuple[str, Layer]] = set()
         self._failed = self._error = self._news = ""
         for name, layer in itertools.product(self.names, LAYERS):
-            if self._path(name, layer).is_file():
-                self.mask(name, layer)
+            if self._path(name, layer).is_file() and self.mask(name, layer).any():
+                self._marked.add((name, layer))
         # Continue where the last session ended.
         marked = set(self.marked)
         unmarked = [n for n, name in enumerate(self.names) if name not in marked]
@@ -112,17 +106,16 @@ class Annotator(anywidget.AnyWidget):
     @property
     def marked(self) -> tuple[str, ...]:
         """Names of the images with at least one marked pixel."""
-        found = {name for (name, _), mask in self._masks.items() if mask.any()}
+        found = {name for name, _ in self._marked}
         return tuple(name for name in self.names if name in found)
 
     def mask(self, name: str, layer: Layer) -> Mask:
         """Return the marked pixels of a layer, bool ``(H, W)``."""
-        if (name, layer) not in self._masks:
-            if name not in self.names or layer not in LAYERS:
-                raise ValueError(f"name and layer must exist, got {name!r} and {layer!r}")
-            path = self._path(name, layer)
-            self._masks[name, layer] = folders.read_mask(path, self._sizes[name])
-        return self._masks[name, layer]
+        if name not in self.names or layer not in LAYERS:
+            raise ValueError(f"name and layer must exist, got {name!r} and {layer!r}")
+        if (name, layer) in self._unsaved:
+            return self._unsaved[name, layer]
+        return folders.read_mask(self._path(name, layer), self._sizes[name])
 
     def mark(self, name: str, layer: Layer, mask: Mask) -> None:
         """Replace a layer of an image; it is saved at once and can be undone."""
@@ -165,10 +158,15 @@ class Annotator(anywidget.AnyWidget):
             The COCO file.
         """
         home = self.annotations if folder is None else Path(folder)
-        for (name, layer), mask in self._masks.items():
-            folders.write_mask(folders.mask_path(home, name, layer), mask)
+        document = coco_document(
+            ((name, layer, self.mask(name, layer)) for name, layer in sorted(self._marked)),
+            self._sizes,
+        )
+        if home != self.annotations:
+            for name, layer in itertools.product(self.names, LAYERS):
+                folders.write_mask(folders.mask_path(home, name, layer), self.mask(name, layer))
         with project.write_atomic(home / COCO_FILE) as temporary:
-            temporary.write_text(json.dumps(coco_document(self._masks, self._sizes)))
+            temporary.write_text(json.dumps(document))
         return home / COCO_FILE
 
     def import_masks(self, folder: str | Path) -> int:
@@ -207,7 +205,8 @@ class Annotator(anywidget.AnyWidget):
         except (ValueError, OSError) as error:
             self._error = str(error)
             self._show()
-        self.send({"answered": message["id"]})
+        finally:
+            self.send({"answered": message["id"]})
 
     def _do(self, message: dict[str, Any]) -> None:
         match message["do"]:
@@ -240,16 +239,19 @@ class Annotator(anywidget.AnyWidget):
             self._show_image()
 
     def _toggle(self, change: Change) -> None:
-        self._masks[change.name, change.layer].flat[change.pixels] ^= True
-        self._unsaved.add((change.name, change.layer))
+        key = change.name, change.layer
+        mask = self.mask(*key)
+        mask.flat[change.pixels] ^= True
+        self._unsaved[key] = mask
+        (self._marked.add if mask.any() else self._marked.discard)(key)
 
     def _save(self) -> None:
         """Write what is not on disk yet; what fails stays in memory until the next action."""
         self._failed = ""
         try:
-            for name, layer in sorted(self._unsaved):
-                folders.write_mask(self._path(name, layer), self._masks[name, layer])
-                self._unsaved.discard((name, layer))
+            for key, mask in [*self._unsaved.items()]:
+                folders.write_mask(self._path(*key), mask)
+                del self._unsaved[key]
         except OSError as error:
             self._failed = f"Not saved: {error}. The next action tries again"
 
@@ -367,25 +369,24 @@ def draw_stroke(
 
 
 def coco_document(
-    masks: dict[tuple[str, Layer], Mask], sizes: dict[str, tuple[int, int]]
+    masks: Iterable[tuple[str, Layer, Mask]], sizes: dict[str, tuple[int, int]]
 ) -> dict[str, Any]:
-    """Return masks in the format of MS-COCO, as run lengths.
+    """Return masks that are not empty in the format of MS-COCO, as run lengths.
 
     Args:
-        masks: by image and layer; empty ones are left out.
+        masks: image, layer, bool ``(H, W)``.
         sizes: height and width of every image.
     """
     numbers = {name: n for n, name in enumerate(sizes, start=1)}
     annotations: list[dict[str, Any]] = []
-    for (name, layer), mask in sorted(masks.items()):
-        if mask.any():
-            runs = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
-            annotations.append({
-                "id": len(annotations) + 1, "image_id": numbers[name],
-                "category_id": LAYERS.index(layer) + 1, "iscrowd": 0,
-                "segmentation": {"size": list(mask.shape), "counts": runs["counts"].decode()},
-                "area": int(mask.sum()), "bbox": coco.toBbox(runs).tolist(),
-            })  # fmt: skip
+    for name, layer, mask in masks:
+        runs = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+        annotations.append({
+            "id": len(annotations) + 1, "image_id": numbers[name],
+            "category_id": LAYERS.index(layer) + 1, "iscrowd": 0,
+            "segmentation": {"size": list(mask.shape), "counts": runs["counts"].decode()},
+            "area": int(mask.sum()), "bbox": coco.toBbox(runs).tolist(),
+        })  # fmt: skip
     return {
         "info": {"description": "Masks drawn with xblcore", "version": "1.0"},
         "licenses": [],

@@ -68,17 +68,16 @@ def interval(
         ax.plot([max(low, left), min(high, right)], [y, y], **line)
     ends = [end for end in {low, high} - {mean} if left <= end <= right]
     ax.plot(ends, [y] * len(ends), "|", ms=9 * scale, **line)
-    arrows = [arrow for arrow in ((left, "<"), (right, ">"))
-              if (low < left if arrow[1] == "<" else high > right)]  # fmt: skip
-    for end, marker in arrows:
-        ax.plot(end, y, marker, color=series.colour, ms=6 * scale, clip_on=False, zorder=3)
+    for end, marker, beyond in ((left, "<", low < left), (right, ">", high > right)):
+        if beyond:
+            ax.plot(end, y, marker, color=series.colour, ms=6 * scale, clip_on=False, zorder=3)
     if left <= mean <= right:
         ax.plot(mean, y, ls="", marker=series.marker, color=series.colour, ms=scale * series.size,
                 mec="white", mew=0.6, zorder=3, clip_on=False)  # fmt: skip
     else:
         place, align = (0.05, "left") if mean < left else (0.95, "right")
         ax.text(place, y, number(mean), ha=align, **word)
-    return bool(arrows)
+    return low < left or high > right
 
 
 def frame(ax: Axes, names: Sequence[str]) -> None:
@@ -347,9 +346,9 @@ def gradient_norms(
     names = list(dict.fromkeys(name for parts in norms.values() for name in parts))
     values = np.array([pair for parts in norms.values() for pair in parts.values()])
     smallest = float(values[values > 0].min(initial=1.0))
-    linear = 10 ** math.floor(math.log10(smallest))  # below it the axis is linear, to show zero
-    largest = math.ceil(math.log10(max(float(values.max()), linear))) + 0.3
-    ticks = 10.0 ** np.arange(math.log10(linear), largest, max(1, -(-(largest + 8) // 8)))
+    low = math.floor(math.log10(smallest))  # below this decade the axis is linear, to show zero
+    high = math.ceil(math.log10(max(float(values.max()), smallest)))
+    ticks = [10.0**decade for decade in range(high, low, -max(1, -(-(high - low) // 5)))]
     fig.set_size_inches(2.4 + 3.6 * len(norms), 2.0 + 0.24 * len(names))
     axes = style.panels(fig, len(norms), columns=len(norms), xlabel="norm of the gradient",
                         sharex=True)  # fmt: skip
@@ -361,8 +360,8 @@ def gradient_norms(
             norm = [pair[column] for pair in parts.values()]
             rows = [names.index(name) for name in parts]
             ax.plot(norm, rows, marker, color=colour, ms=5.5, label=text)
-        ax.set_xscale("symlog", linthresh=linear, linscale=0.6)
-        ax.set_xlim(-0.3 * linear, 10**largest)
+        ax.set_xscale("symlog", linthresh=10.0**low, linscale=0.6)
+        ax.set_xlim(-0.3 * 10.0**low, 2 * 10.0**high)
         ax.set_xticks([0.0, *ticks])
     zero = [look(method).label for method, parts in norms.items()
             if not any(pair[1] for pair in parts.values())]  # fmt: skip

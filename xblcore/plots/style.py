@@ -110,25 +110,18 @@ def number(value: float, decimals: int = 2) -> str:
     return f"{value:z.{decimals}f}".replace("-", "−")
 
 
-def kind_of_data(kinds: Iterable[str]) -> str:
-    """Describe the data of one or several tasks.
-
-    >>> kind_of_data(["original", "stand-in"]), kind_of_data(["tiny"]), kind_of_data(["original"])
-    ('partly stand-in data', 'tiny data', '')
-    """
-    found = set(kinds)
-    others = " and ".join(sorted(found - {"original"}))
-    return f"{'partly ' if 'original' in found else ''}{others} data" if others else ""
-
-
 def about(task: str, data: str | Iterable[str]) -> str:
-    """Name a task and the kind of its data, unless that is the original.
+    """Name a task and its kinds of data, unless that is the original.
 
     >>> about("decoy_coco", "stand-in"), about("decoy_coco", "original")
     ('Decoy MS-COCO (stand-in data)', 'Decoy MS-COCO')
+    >>> about("pooled", ["original", "stand-in"])
+    'All tasks (partly stand-in data)'
     """
-    kind = kind_of_data([data] if isinstance(data, str) else data)
-    return f"{label(task)} ({kind})" if kind else label(task)
+    kinds = {data} if isinstance(data, str) else set(data)
+    partly = "partly " if "original" in kinds else ""
+    others = " and ".join(sorted(kinds - {"original"}))
+    return f"{label(task)} ({partly}{others} data)" if others else label(task)
 
 
 def about_table(table: pd.DataFrame) -> str:

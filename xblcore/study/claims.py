@@ -52,8 +52,8 @@ RULES = {
     "focus minus its overlap counterpart (energy pointing game), minus the best overlap metric, "
     "and its own correlation. Supported if all 95% intervals lie above 0, by a bootstrap over "
     "methods.",
-    "C4": "C1, C2 and C3 on each task by itself. Supported if all are supported on all three tasks, "
-    "contradicted if one is contradicted on one task.",
+    "C4": "C1, C2 and C3 on each task by itself. Supported if all are supported on all three "
+    "tasks, contradicted if one is contradicted on one task.",
 }
 
 

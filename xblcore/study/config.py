@@ -15,6 +15,8 @@ from xblcore.cam import CamMethod, ScoreKind
 from xblcore.data import DataConfig
 from xblcore.decoys import Decoy
 from xblcore.methods import METHODS, WRONG
+from xblcore.study.feedback import KINDS
+from xblcore.study.models import MODELS
 
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -180,11 +182,15 @@ class Config(_Strict):
             ("tasks", self.tasks, self.setup),
             ("methods", self.methods, METHODS),
             *((f"weights of {task}", [*own.weights], METHODS) for task, own in self.setup.items()),
+            *((f"network of {task}", [own.network], MODELS) for task, own in self.setup.items()),
         ]
         for name, own in self.experiments.items():
             checks.append((f"tasks of {name}", own.tasks, self.setup))
             checks.append((f"methods of {name}", own.methods, METHODS))
             checks.append((f"by of {name}", [own.by], [f.name for f in fields(Condition)]))
+            checks.append((f"feedback of {name}", [c.feedback for c in own.conditions], KINDS))
+            networks = [c.network for c in own.conditions if c.network is not None]
+            checks.append((f"network of {name}", networks, MODELS))
         if self.profile in self.profiles:
             checks.append((f"tasks of {self.profile}", self.tasks, self.own.tasks))
         for name, values, known in checks:

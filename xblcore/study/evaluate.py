@@ -105,7 +105,7 @@ def explanations(
 
 
 def explanation_metrics(cam: Tensor, cells: Cells) -> dict[str, Tensor]:
-    """Compute every metric of a CAM ``(N, h, w)`` for which there are annotations; ``(N,)`` each."""
+    """Compute all metrics of a CAM ``(N, h, w)`` for which there are annotations; ``(N,)`` each."""
     known = {"cam": cam}
     if not cells.distance.isnan().all():
         known["distance"] = cells.distance

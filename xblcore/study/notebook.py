@@ -1,7 +1,7 @@
 """Execute a notebook with papermill, reproducibly: ``python -m xblcore.study.notebook IN OUT``.
 
-The kernel does not see the user's matplotlib and IPython configuration, and what differs between two
-executions (times, random cell ids) is removed from the result.
+The kernel does not see the user's matplotlib and IPython configuration, and what differs between
+two executions (times, random cell ids) is removed from the result.
 """
 
 from __future__ import annotations

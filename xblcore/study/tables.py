@@ -129,8 +129,7 @@ EXPLANATION = {
 def behaviour_table(runs: pd.DataFrame, weights: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return one row per task and method: accuracy, recovery, flips, collapsed seeds and cost.
 
-    A seed counts as collapsed if its accuracy on clean images is at most 1.2 times chance, with
-    the classes of the task; means over all seeds are shown nevertheless.
+    Means over all seeds are shown, :func:`collapsed` ones included.
     """
     table = summarise(runs).set_index(["task", "method", "metric", "split", "explainer"])
     rows = []
@@ -168,9 +167,9 @@ def condition_table(runs: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def collapsed(runs: pd.DataFrame) -> int:
-    """Count seeds that predict (almost) one class: the network learnt nothing.
+    """Count seeds whose network learnt nothing.
 
-    The criterion is accuracy on *validation* images with the decoy: chance level there means that
+    The criterion is accuracy on *validation* images with the decoy, at most 1.2 times chance level:
     neither the object nor the decoy is used.
     """
     accuracy = select(runs, "accuracy", split="val")
@@ -232,7 +231,7 @@ def shares_reported(runs: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["task", "method", "seed"]
     distance = runs[(runs["metric"] == "attribution_distance") & (runs["split"] == DECOY)]
-    wide = distance.pivot_table(index=keys, columns="explainer", values="value")
+    wide = distance.pivot_table(index=keys, columns="explainer", values="worst")
     flips = select(runs, "decoy_flip_rate", split=DECOY).set_index(keys)["value"]
     found = []
     for task, own in wide.groupby(level="task", sort=False):

@@ -226,6 +226,8 @@ def difference(got: Any, expected: Any) -> str | None:
     wrong = ~np.isclose(values, right, 0, slack, equal_nan=True)
     place = f" at {[int(i) for i in np.argwhere(wrong)[0]]}" if right.ndim else ""
     must_be, found = (f"{one[wrong].flat[0]:.4g}" for one in (right, values))
+    if isinstance(expected, bool):
+        must_be, found = str(expected), str(bool(values))
     note = "; NaN is the result of 0 / 0" if found == "nan" else ""
     return f"the value{place} must be {must_be}, got {found}{note}."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,12 +25,18 @@ BEHAVIOUR = {
 }
 
 
+def _figure(width: float = 1.0, height: float = 1.0) -> Figure:
+    fig = plt.figure(figsize=(width, height), layout="constrained")
+    plt.close(fig)  # only the cell shows it
+    return fig
+
+
 def images(
     pictures: ArrayLike, captions: Sequence[str], *, masks: ArrayLike | None = None
 ) -> Figure:
     """Images ``(G, C, H, W)`` in rows of ten, with captions and outlines of masks ``(G, h, w)``."""
     shown, columns = np.asarray(pictures), min(10, len(captions))
-    fig = Figure(layout="constrained")
+    fig = _figure()
     grid = image_grid(fig, -(-len(shown) // columns), columns, text=0.2, head=0.1)
     for n, ax in enumerate(ax for row in grid for ax in row):
         if n < len(shown):
@@ -47,7 +54,7 @@ def each_decoy(model: nn.Module, image: Tensor, label: int, *, corner: str = "to
     Bold: the prediction is the class of the decoy. Orange with a cross: it is wrong.
     """
     variants = with_each_decoy(image, corner=CORNERS.index(corner))
-    fig = Figure(layout="constrained")
+    fig = _figure()
     (first, second) = image_grid(fig, 2, 5, text=0.4, head=0.3)
     predicted = predict(model, variants).argmax(1).tolist()
     for n, ax in enumerate(first + second):
@@ -72,19 +79,20 @@ def bars(
             for one, colour in zip(looks, COLOURS.values(), strict=False)
         ]
     rows = -(-len(values) // 3)
-    fig = Figure((9.5, rows * (0.6 + 0.33 * len(names)) + 0.3), layout="constrained")
+    fig = _figure(9.5, rows * (0.6 + 0.33 * len(names)) + 0.3)
     axes: list[Axes] = fig.subplots(rows, 3, sharey=True, squeeze=False).ravel().tolist()
     for ax in axes[len(values) :]:
         ax.set_axis_off()
     for ax, (measure, row) in zip(axes, values.items(), strict=False):
         heights, colours = [row[name] for name in names], [one.colour for one in looks]
         drawn = ax.barh([one.label for one in looks], heights, color=colours, height=0.6)
-        ax.bar_label(drawn, [number(value) for value in heights], padding=3, size=9)
+        texts = [number(value) for value in heights]
+        ax.bar_label(drawn, texts, padding=3, size=9, backgroundcolor="white")
         ax.set(xlim=(min(0, *heights), 1.2), xticks=(0, 0.5, 1), title=measure)
         ax.grid(axis="y", visible=False)
         if guesses and measure in guesses:
             ax.axvline(guesses[measure], color=BLACK, linestyle="--", label="your guess")
-            ax.legend(loc="upper right", bbox_to_anchor=(1, -0.1))
+            ax.legend(loc="upper right", bbox_to_anchor=(1, -0.25))
     axes[0].invert_yaxis()
     return fig
 
@@ -108,7 +116,7 @@ def numbers(
     arrays = {title: np.asarray(values, dtype=float) for title, values in grids.items()}
     rows, columns = next(iter(arrays.values())).shape
     side = min(2.1, 9.5 / len(arrays))
-    fig = Figure((side * len(arrays), side * rows / columns + 0.4), layout="constrained")
+    fig = _figure(side * len(arrays), side * rows / columns + 0.4)
     axes = fig.subplots(1, len(arrays), squeeze=False)[0]
     for ax, (title, values) in zip(axes, arrays.items(), strict=True):
         top = 1.6 * max(float(np.abs(values).max()), 1e-9)
@@ -127,7 +135,7 @@ def numbers(
 def maps(pictures: ArrayLike, cams: Mapping[str, ArrayLike], decoy_mask: ArrayLike) -> Figure:
     """Images ``(G, C, H, W)``, and one row of maps ``(G, h, w)`` per name, scaled one by one."""
     shown, wrong = np.asarray(pictures), np.asarray(decoy_mask)
-    fig = Figure(layout="constrained")
+    fig = _figure()
     top, *rows = image_grid(fig, 1 + len(cams), len(shown), text=0.03, head=0.1, side=0.4)
     for ax, image, mask in zip(top, shown, wrong, strict=True):
         outline(show(ax, image), mask, colour=DECOY)

@@ -27,7 +27,6 @@ MARGIN = 3  # pixels that a cell sees beyond its own; notebook 3 derives it
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 EPOCHS, BATCH, LEARNING_RATE = 6, 64, 0.003
 
-
 Data = dict[str, Examples]  # by split, as in xblcore.data.SPLITS
 
 
@@ -56,11 +55,7 @@ def load(*, n_train: int = 3000, n_test: int = 1000) -> Data:
     clean = {name: drawn.examples for name, drawn in recipe.draw(raw, config).items()}
     train, val, test = (
         add_decoys(
-            clean[name],
-            Decoy(size=PATCH),
-            recipe.palette,
-            predictive=name != "test_decoy",
-            seed=[n],
+            clean[name], Decoy(size=PATCH), recipe.palette, predictive=n < 2, seed=[n]
         )
         for n, name in enumerate(("train", "val", "test_decoy"))
     )
@@ -116,7 +111,7 @@ def train(
     config = TrainConfig(
         weight=chosen.default_weight if weight is None else weight, epochs=epochs,
         batch_size=BATCH, learning_rate=LEARNING_RATE, seed=seed,
-        ramp_epochs=0.0 if start else 1.0,
+        ramp_epochs=1.0 if start is None else 0.0,
     )  # fmt: skip
     prepared = examples.on_grid(GRID, margin=margin)
     # On stdout, because JupyterLab colours stderr like an error.

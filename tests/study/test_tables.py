@@ -1,0 +1,197 @@
+"""Tables of runs: recovery by hand, and means against a plain loop."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.study.synthetic import TASKS, make_runs, result
+from xblcore.study import runs, stats, tables
+from xblcore.study.config import Condition
+from xblcore.study.evaluate import Measurement
+from xblcore.study.runs import Result, Run
+
+TASK, CLEAN = TASKS[0], ("test_clean", "none", "accuracy")
+nan = math.nan
+
+
+def accuracies(
+    *entries: tuple[str, int, float, Condition], task: str = TASK, data: str = "original"
+) -> pd.DataFrame:
+    """Tidy table with the clean accuracy of some runs (method, seed, accuracy, condition)."""
+    return runs.table(
+        result(task, method, seed, {CLEAN: accuracy}, condition=condition, data=data)
+        for method, seed, accuracy, condition in entries
+    )
+
+
+def test_recovery_is_paired_by_seed_and_by_what_concerns_its_bounds() -> None:
+    main, resnet = Condition(), Condition(network="resnet8")
+    found = tables.recoveries(
+        accuracies(
+            ("erm", 0, 0.2, main), ("erm", 1, 0.4, main), ("oracle", 0, 0.6, main),
+            ("oracle", 1, 0.8, main), ("erm", 0, 0.1, resnet), ("oracle", 0, 0.9, resnet),
+            ("rrr", 0, 0.5, main), ("rrr", 1, 0.5, main),
+            ("rrr", 0, 0.4, Condition(annotated=25, margin=2)),  # bounds of the main grid
+            ("rrr", 0, 0.3, resnet), ("rrr", 1, 0.3, resnet),  # seed 1 has no such bounds
+            ("rrr", 0, 0.3, Condition(switch_on=3)),
+        )
+    )  # fmt: skip
+    assert found.loc[found["method"] == "erm", "value"].tolist() == [0, 0, 0]
+    assert found.loc[found["method"] == "oracle", "value"].tolist() == [1, 1, 1]
+    own = found[found["method"] == "rrr"]
+    assert own["value"].tolist() == pytest.approx([0.75, 0.25, 0.5, 0.25, nan, nan], nan_ok=True)
+    assert own["nan_share"].tolist() == [0, 0, 0, 0, 1, 1]
+    assert set(found["metric"]) == {"recovery"}
+    assert own["condition"].tolist()[2] == "annotated=25, margin=2"
+
+
+def test_recovery_survives_a_round_trip_through_csv() -> None:
+    """Empty fields of the condition are read back as NaN."""
+    table = make_runs(seeds=2)
+    file = io.StringIO(table.to_csv(index=False))
+    read = pd.read_csv(file, keep_default_na=False, na_values=[""])
+    pd.testing.assert_series_equal(
+        tables.recoveries(read)["value"], tables.recoveries(table)["value"]
+    )
+
+
+def test_recoveries_of_two_tasks_do_not_mix() -> None:
+    main = Condition()
+    both = [
+        accuracies(
+            ("erm", 0, 0.0, main), ("oracle", 0, top, main), ("rrr", 0, 0.5, main), task=task
+        )
+        for task, top in zip(TASKS[:2], (0.5, 1.0), strict=True)
+    ]
+    found = tables.recoveries(pd.concat(both, ignore_index=True))
+    assert found.loc[found["method"] == "rrr", "value"].tolist() == [1.0, 0.5]
+
+
+def test_summary_is_that_of_a_plain_loop() -> None:
+    table = make_runs(tasks=TASKS[:2], seeds=3, noise=0.05)
+    table["nan_share"] = table["seed"] / 10
+    table["worst"] = table["value"] / 2
+    found = tables.summarise(table).set_index(["task", "method", "split", "explainer", "metric"])
+    for task in TASKS[:2]:
+        for method in ("erm", "rrr"):
+            key = ("test_decoy", "grad_cam", "iou")
+            own = table[(table["task"] == task) & (table["method"] == method)]
+            own = own[(own["explainer"] == "grad_cam") & (own["metric"] == "iou")]
+            row, expected = found.loc[(task, method, *key)], stats.mean_ci(own["value"])
+            assert row[["mean", "ci_low", "ci_high"]].tolist() == pytest.approx(
+                [expected.value, expected.low, expected.high]
+            )
+            assert row["nan_share"] == pytest.approx(0.1)
+            assert row["worst"] == pytest.approx(expected.value / 2)
+            assert row["seeds"] == 3
+    assert found.loc[(TASKS[0], "oracle", "test_clean", "none", "recovery"), "mean"] == 1
+
+
+def test_summary_separates_conditions_and_counts_defined_seeds() -> None:
+    few = Condition(annotated=25)
+    table = accuracies(
+        ("erm", 0, 0.5, Condition()), ("oracle", 0, 0.5, Condition()), ("rrr", 0, 0.4, Condition()),
+        ("rrr", 0, 0.2, few), ("rrr", 1, 0.3, few),
+    )  # fmt: skip
+    found = tables.summarise(table, by=("annotated",))
+    own = found[(found["method"] == "rrr") & (found["metric"] == "accuracy")].set_index("condition")
+    assert own["mean"].to_dict() == pytest.approx({"": 0.4, "annotated=25": 0.25})
+    assert own.loc["annotated=25", "annotated"] == 25
+    recovery = found[(found["method"] == "rrr") & (found["metric"] == "recovery")]
+    assert recovery["seeds"].tolist() == [0, 0]  # nothing was lost
+    assert recovery["nan_share"].tolist() == [1, 1]
+
+
+def test_behaviour_table_by_hand() -> None:
+    entries = [("erm", 0.1), ("oracle", 0.9), ("rrr", 0.5), ("rrr_g", 0.1)]
+    table = runs.table(
+        result(TASK, method, seed, {
+            CLEAN: accuracy, ("test_decoy", "none", "accuracy"): accuracy,
+            ("test_decoy", "none", "decoy_flip_rate"): 0.25,
+            # Chance is 0.1; seed 0 of RRR and all seeds of RRR-G learnt nothing.
+            ("val", "none", "accuracy"): 0.12 if method == "rrr_g" or (method, seed) == ("rrr", 0)
+            else 0.121,
+        }, data="stand-in", weight=3.0 if method.startswith("rrr") else 0.0)
+        for method, accuracy in entries for seed in (0, 1)
+    )  # fmt: skip
+    weights = pd.DataFrame(
+        {"task": TASK, "method": method, "weight": weight, "recovers": method == "rrr"}
+        for method in ("rrr", "rrr_g")
+        for weight in (1.0, 3.0)
+    )
+    found = tables.behaviour_table(table, weights).set_index("Method")
+    assert found["Task"].unique().tolist() == ["Decoy Fashion-MNIST (stand-in data)"]
+    assert found["Weight"].to_dict() == {
+        "ERM": "–", "Oracle": "–", "RRR": "3", "RRR-G": "no weight recovers",
+    }  # fmt: skip
+    assert found["Collapsed"].tolist() == ["0 of 2", "0 of 2", "1 of 2", "2 of 2"]
+    assert found.loc["RRR", "Recovery ↑"] == "0.500 ± 0.000"
+    assert found.loc["RRR", "Decoy flips ↓"] == "0.250 ± 0.000"
+    assert found.loc["RRR", "Seconds a run"] == "2.0"
+
+
+def test_two_classes_have_a_higher_chance_level() -> None:
+    values = {("val", "none", "accuracy"): 0.6}
+    found = [
+        tables.collapsed(runs.table([result(task, "erm", 0, values)]))
+        for task in ("decoy_coco", "decoy_cifar10")
+    ]
+    assert found == [1, 0]
+
+
+def test_explanation_table_shows_undefined_values() -> None:
+    focus = Measurement("test_decoy", "grad_cam", "distance_focus", nan, 1.0, 0.0)
+    iou = [
+        Measurement("test_decoy", "grad_cam", "iou", value, 0.5, value / 2) for value in (0.2, 0.4)
+    ]
+    finished = [
+        Result(Run(TASK, "erm", 0, seed), "original", [focus, row], [], 1.0)
+        for seed, row in enumerate(iou)
+    ]
+    finished += [
+        result(TASK, name, seed, {CLEAN: 0.5}) for name in ("erm", "oracle") for seed in (0, 1)
+    ]
+    found = (
+        tables.explanation_table(runs.table(finished), "grad_cam").set_index("Method").loc["ERM"]
+    )
+    assert found["Distance focus ↑"] == "undefined"
+    assert found["NaN"] == "100.0%"
+    assert found["IoU ↑"].startswith("0.300 ± ")
+    assert found["Wrong reason ↓"] == "–"  # not measured
+    with pytest.raises(ValueError, match="explainer must be one of grad_cam, .*, got 'lime'"):
+        tables.explanation_table(runs.table(finished), "lime")
+
+
+def test_shares_reported_by_hand() -> None:
+    """Distances fall from 0.4 to 0.1, flips from 0.9 to 0.5; the oracle's are 0.1."""
+    numbers = {"erm": (0.4, 0.9), "oracle": (0.2, 0.1), "rrr": (0.1, 0.5)}
+    finished = [
+        result(TASK, method, seed, {
+            ("test_decoy", "grad_cam", "attribution_distance"): distance * (seed + 1),
+            ("test_decoy", "occlusion", "attribution_distance"): 0.4,
+            ("test_decoy", "none", "decoy_flip_rate"): flips,
+        })
+        for method, (distance, flips) in numbers.items() for seed in (0, 1)
+    ]  # fmt: skip
+    # RRR has all-zero Grad-CAMs in seed 1, which count as the worst distance.
+    vanished = Measurement("test_decoy", "grad_cam", "attribution_distance", nan, 1.0, 1.0)
+    finished[-1].rows[0] = vanished
+    found = tables.shares_reported(runs.table(finished)).loc[TASK]
+    expected = {"erm": [0, 0, 0], "oracle": [0.5, 0, 1], "rrr": [(0.75 - 0.25) / 2, 0, 0.5]}
+    for method, shares in expected.items():
+        own = found.loc[method, ["grad_cam", "occlusion", "decoy_flip_rate"]]
+        assert own.tolist() == pytest.approx(shares), method
+
+
+def test_files_have_the_same_bytes_for_the_same_numbers(tmp_path: Path) -> None:
+    table = pd.DataFrame({"name": ["a", "b"], "value": [1 / 3, nan]})
+    tables.write_csv(table, tmp_path / "new" / "table.csv")
+    assert (tmp_path / "new" / "table.csv").read_bytes() == b"name,value\na,0.333333\nb,\n"
+    assert tables.markdown(table) == (
+        "| name | value |\n| --- | --- |\n| a | 0.3333333333333333 |\n| b | nan |\n"
+    )

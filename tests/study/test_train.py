@@ -1,0 +1,315 @@
+"""The training loop: against a hand-written one, repeatable, and clear about mistakes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tests.core import toys
+from xblcore import methods
+from xblcore.cam import explain
+from xblcore.examples import Examples
+from xblcore.methods import METHODS, Method
+from xblcore.study import evaluate
+from xblcore.study.train import (
+    EpochLog, TrainConfig, fit, forward, gradient_norms, mean_distance_plus,
+)  # fmt: skip
+
+CONFIG = TrainConfig(weight=3.0, ramp_epochs=1, epochs=2, batch_size=16, learning_rate=1e-3, seed=0)
+PENALISED = [name for name, method in METHODS.items() if method.penalty]
+
+
+def weights_of(model: nn.Module) -> Tensor:
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+
+def trained(method: str | Method, data: Examples, **changes: Any) -> Tensor:
+    """All weights after training the same initial network."""
+    model = toys.small_net()
+    chosen = methods.get(method) if isinstance(method, str) else method
+    fit(model, data, chosen, dataclasses.replace(CONFIG, **changes))
+    return weights_of(model)
+
+
+def own_method(penalty: Callable[..., Any]) -> Method:
+    return Method("mine", "", "", "", "grey", "o", penalty=penalty)
+
+
+def test_training_is_that_of_a_plain_loop() -> None:
+    """XBL-D, written out: two epochs of three steps, over the first of which the weight rises."""
+    data, model = toys.shortcut(40), toys.small_net()
+    assert data.cells is not None
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    order, ramp = torch.Generator().manual_seed(0), iter([0, 1 / 3, 2 / 3, 1, 1, 1])
+    for _ in range(2):
+        for index in torch.randperm(40, generator=order).split(16):
+            features = model.features(data.images[index])
+            logits, labels = model.head(features), data.labels[index]
+            score = logits[torch.arange(len(index)), labels].sum()
+            (gradient,) = torch.autograd.grad(score, features, create_graph=True)
+            cam = (gradient.mean((2, 3), keepdim=True) * features).sum(1).relu()
+            share = cam / cam.sum((1, 2), keepdim=True)
+            penalty = (share * data.cells.distance[index]).sum((1, 2)).mean()
+            loss = functional.cross_entropy(logits, labels) + 3 * next(ramp) * penalty
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    torch.testing.assert_close(trained("xbl_d", data), weights_of(model), rtol=1e-4, atol=1e-6)
+
+
+def test_first_adam_step_by_hand() -> None:
+    """``theta - lr g / (|g| + 1e-8)`` for the gradient of the cross-entropy."""
+    data, model = toys.shortcut(16), toys.small_net()
+    before = weights_of(model)
+    loss = functional.cross_entropy(model(data.images), data.labels)
+    flat = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+    expected = before - 1e-3 * flat / (flat.abs() + 1e-8)
+    found = trained("erm", data, epochs=1)
+    clear = flat.abs() > 1e-5  # smaller gradients depend on the order of the sum
+    torch.testing.assert_close(found[clear], expected[clear], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_same_seed_gives_the_same_weights_bit_for_bit(name: str) -> None:
+    data = toys.shortcut(32)
+    state = torch.get_rng_state()
+    first = trained(name, data)
+    assert torch.equal(first, trained(name, data))
+    assert not torch.equal(first, trained(name, data, seed=1))
+    assert torch.equal(torch.get_rng_state(), state)  # the global generator is untouched
+
+
+@pytest.mark.parametrize(
+    ("ramp_epochs", "expected"),
+    [
+        (0, [3, 3, 3, 3, 3, 3]),
+        (1.5, [0, 1, 2, 3, 3, 3]),
+        (3, [0, 0.5, 1, 1.5, 2, 2.5]),
+        (30, [0, 0.05, 0.1, 0.15, 0.2, 0.25]),
+    ],
+)
+def test_weight_rises_over_the_ramp(ramp_epochs: float, expected: list[float]) -> None:
+    """Seen as the gradient of a penalty that is a parameter; two steps per epoch, weight 3."""
+    model, seen = toys.small_net(), list[float]()
+    model.alone = nn.Parameter(torch.zeros(()))
+    model.alone.register_hook(lambda gradient: seen.append(gradient.item()))
+    config = dataclasses.replace(CONFIG, epochs=3, ramp_epochs=ramp_epochs)
+    fit(model, toys.shortcut(32), own_method(lambda step: step.model.alone * 1), config)
+    assert seen == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", PENALISED)
+def test_weight_0_is_training_without_the_penalty(name: str) -> None:
+    data, method = toys.shortcut(16), methods.get(name)
+    plain = dataclasses.replace(method, penalty=None, needs=frozenset())
+    without = trained(plain, data, epochs=1)
+    assert torch.equal(trained(name, data, epochs=1), without)  # the only step has ramp 0
+    full = trained(name, data, epochs=1, ramp_epochs=0)
+    assert torch.equal(full, without) == (not method.has_gradient)
+
+
+def test_batches_are_in_an_order_of_the_seed_and_keep_their_annotations() -> None:
+    data, steps = toys.shortcut(40), list[methods.Step]()
+
+    def spy(step: methods.Step) -> Tensor:
+        steps.append(step)
+        return step.logits.sum()
+
+    model = toys.small_net()
+    model.eval()
+    fit(model, data, own_method(spy), CONFIG)
+    assert all(module.training for module in model.modules())
+    assert [len(step.batch) for step in steps] == [16, 16, 8] * 2
+    order = torch.Generator().manual_seed(CONFIG.seed)
+    expected = torch.cat([torch.randperm(40, generator=order) for _ in range(2)])
+    for name in ("images", "labels", "object_mask", "decoy_mask"):
+        seen = torch.cat([getattr(step.batch, name) for step in steps])
+        assert torch.equal(seen, getattr(data, name)[expected]), name
+    for name in ("object_mask", "decoy_mask", "distance"):
+        seen = torch.cat([getattr(step.cells, name) for step in steps])
+        assert torch.equal(seen, getattr(data.cells, name)[expected]), name
+
+
+def test_log_has_means_over_the_images() -> None:
+    """Of all 40 images, although the last batch has 8; the weights hardly move."""
+    data, model, seen = toys.shortcut(40), toys.small_net(), list[EpochLog]()
+    sizes = own_method(lambda step: step.logits.sum() * 0 + len(step.batch))
+    config = dataclasses.replace(CONFIG, learning_rate=1e-12)
+    logs = fit(model, data, sizes, config, on_epoch=seen.append)
+    logits = model(data.images)
+    expected = functional.cross_entropy(logits, data.labels).item()
+    accuracy = (logits.argmax(1) == data.labels).float().mean().item()
+    assert logs == seen
+    assert [log.epoch for log in logs] == [1, 2]
+    for log in logs:
+        assert log.cross_entropy == pytest.approx(expected, rel=1e-5)
+        assert log.penalty == pytest.approx((16 * 16 + 16 * 16 + 8 * 8) / 40)
+        assert log.accuracy == pytest.approx(accuracy)
+
+
+def test_settings_of_the_condition_reach_the_step() -> None:
+    data, seen = toys.shortcut(16), list[methods.Step]()
+
+    def spy(step: methods.Step) -> Tensor:
+        seen.append(step)
+        return step.logits.sum()
+
+    config = dataclasses.replace(CONFIG, cam_method="grad_cam", score="logit", wrong=0.7, epochs=1)
+    fit(toys.small_net(), data, own_method(spy), config)
+    assert (seen[0].cam_method, seen[0].score, seen[0].wrong) == ("grad_cam", "logit", 0.7)
+    assert torch.equal(seen[0].mean_penalty, mean_distance_plus(data, wrong=0.7))
+
+
+def test_mean_penalty_averages_the_annotated_images() -> None:
+    data = toys.shortcut(3)
+    assert data.cells is not None
+    object_mask, decoy_mask = data.object_mask.clone(), data.decoy_mask.clone()
+    object_mask[2] = decoy_mask[2] = False
+    partly = dataclasses.replace(data, object_mask=object_mask, decoy_mask=decoy_mask).on_grid(
+        (6, 6)
+    )
+    plus = torch.maximum(data.cells.distance, 0.5 * data.cells.decoy_mask)
+    torch.testing.assert_close(mean_distance_plus(partly, wrong=0.5), plus[:2].mean(0))
+    assert mean_distance_plus(dataclasses.replace(data, cells=None)) is None
+
+
+def test_released_loss_adds_exactly_no_gradient() -> None:
+    data, model = toys.shortcut(16), toys.small_net()
+    norms = gradient_norms(model, data, methods.get("xbl_d_released"), weight=1e6)
+    assert list(norms) == [name for name, _ in model.named_parameters()]
+    assert all(second == 0 for _, second in norms.values())
+    assert all(first > 0 for first, _ in norms.values())
+
+
+def test_gradient_norms_are_those_of_each_loss() -> None:
+    data, model, method = toys.shortcut(16), toys.small_net(), methods.get("rrr_g")
+    norms = gradient_norms(model, data, method, weight=1000.0)
+    step = forward(model, data, method, layer="features", generator=toys.seeded())
+    assert method.penalty is not None
+    losses = (functional.cross_entropy(step.logits, data.labels), 1000 * method.penalty(step))
+    name, weight = next(iter(model.named_parameters()))
+    expected = [
+        torch.autograd.grad(loss, weight, retain_graph=True)[0].norm().item() for loss in losses
+    ]
+    assert norms[name] == pytest.approx(expected, rel=1e-3)
+    with pytest.raises(ValueError, match="method must have an explanation loss, got 'erm'"):
+        gradient_norms(model, data, methods.get("erm"), weight=1.0)
+
+
+def test_xbl_d_plus_no_longer_relies_on_the_decoy() -> None:
+    """Bars with a patch as bright as the label; the test swaps the patch."""
+    data, test = toys.shortcut(256), toys.shortcut(256, seed=1)
+    swapped = dataclasses.replace(test, images=test.images.clone())
+    swapped.images[:, 0][test.decoy_mask] = 1 - test.images[:, 0][test.decoy_mask]
+    config = TrainConfig(
+        weight=10.0, ramp_epochs=2, epochs=8, batch_size=32, learning_rate=3e-3, seed=0
+    )
+    found = {}
+    for name in ("erm", "xbl_d_plus"):
+        model = toys.small_net()
+        fit(model, data, methods.get(name), config)
+        rows = evaluate.behaviour(model, {"s": test, "swapped": swapped}, {"s": swapped})
+        found[name] = {(row.split, row.metric): row.value for row in rows}
+    assert found["erm"]["s", "decoy_flip_rate"] > 0.9
+    assert found["xbl_d_plus"]["s", "decoy_flip_rate"] < 0.1
+    assert found["xbl_d_plus"]["swapped", "accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("name", ["erm", "ce_augment", "xbl_d_plus", "rrr"])
+def test_model_and_images_are_left_clean(name: str) -> None:
+    data, model = toys.shortcut(32), toys.small_net()
+
+    def look(_log: EpochLog) -> None:
+        explain(model, data.images[:2], layer="features", method="hires_cam")
+
+    fit(model, data, methods.get(name), CONFIG, on_epoch=look)
+    assert not data.images.requires_grad
+    assert data.images.grad is None
+    assert {state[1:] for state in toys.state_of(model)} == {(0, 0, 0)}  # no hooks
+
+
+def broken_image(data: Examples) -> None:
+    data.images[3] = math.nan
+
+
+def label(value: int) -> Callable[[Examples], None]:
+    def change(data: Examples) -> None:
+        data.labels[3] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("erm", broken_image, "loss must stay finite, got cross-entropy nan and penalty 0.0 in "
+         "epoch 1 of erm with weight 3.0; lower the weight"),
+        ("xbl_d", broken_image, "cam must be finite"),
+        ("rrr", broken_image, "input_gradient must be finite"),
+        ("erm", label(2), r"labels must be in \[0, 2\), .*, got 0 to 2"),
+        ("xbl_d", label(-100), r"labels must be in \[0, 2\), .*, got -100 to 1"),
+    ],
+)  # fmt: skip
+def test_bad_data(name: str, change: Callable[[Examples], None], message: str) -> None:
+    data = toys.shortcut(16)
+    change(data)
+    with pytest.raises(ValueError, match=message):
+        fit(toys.small_net(), data, methods.get(name), CONFIG)
+
+
+def test_training_needs_images_and_a_layer_of_the_network() -> None:
+    with pytest.raises(ValueError, match="data must have at least one image"):
+        fit(toys.small_net(), toys.shortcut(1).take(slice(0)), methods.get("erm"), CONFIG)
+    with pytest.raises(ValueError, match="layer must be"):
+        fit(toys.small_net(), toys.shortcut(8), methods.get("xbl_d"), CONFIG, layer="trunk")
+
+
+@pytest.mark.parametrize(
+    ("penalty", "message"),
+    [
+        (lambda step: step.logits.sum(1), r"must be a scalar tensor, got \(16,\)"),
+        (lambda step: None, "must be a scalar tensor, got None"),
+        (lambda step: 0.5, "must be a scalar tensor, got 0.5"),
+        (lambda step: (-step.logits.square().sum()).sqrt(), "must be finite, got nan in the first"),
+        (lambda step: step.logits.sum().detach(), "must have a gradient, got one without"),
+    ],
+)
+def test_mistakes_in_a_new_penalty_are_found_in_the_first_step(
+    penalty: Callable[..., Any], message: str
+) -> None:
+    model = toys.small_net()
+    before = weights_of(model)
+    with pytest.raises(ValueError, match=f"penalty of mine {message}"):
+        fit(model, toys.shortcut(32), own_method(penalty), CONFIG)
+    assert torch.equal(weights_of(model), before)
+
+
+def test_penalty_without_gradient_is_fine_where_nothing_is_annotated() -> None:
+    data = toys.shortcut(16)
+    nothing = torch.zeros_like(data.object_mask)
+    data = dataclasses.replace(data, object_mask=nothing, decoy_mask=nothing).on_grid((6, 6))
+    fit(toys.small_net(), data, own_method(lambda step: torch.zeros(())), CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("weight", -1.0, "at least 0"),
+        ("weight", math.nan, "at least 0"),
+        ("ramp_epochs", -0.5, "at least 0"),
+        ("wrong", -0.1, "at least 0"),
+        ("epochs", 0, "above 0"),
+        ("batch_size", 0, "above 0"),
+        ("learning_rate", math.nan, "above 0"),
+    ],
+)
+def test_bad_settings(name: str, value: float, rule: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be {rule}, got {value}"):
+        dataclasses.replace(CONFIG, **{name: value})

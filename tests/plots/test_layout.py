@@ -143,7 +143,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "feedback": lambda: condition("feedback", "incomplete", "dilated", "jittered", "boxes",
                                   "random", "adversarial"),
     "annotated": lambda: condition("annotated", 25, 100, 400, 1600),
-    "switch_on, one method": lambda: condition("switch_on", 3, methods=("erm", "oracle", *ONE)),
+    "switch_on, undefined": lambda: condition("switch_on", 1, 3, methods=("erm", "oracle", *ONE)),
     "examples": lambda: examples(8),
     "examples, two": lambda: examples(2),
     "gallery": lambda: gallery(STUDY, 8),

@@ -58,7 +58,7 @@ def interval(
     mean, low, high = (float(row[name]) for name in ("mean", "ci_low", "ci_high"))
     low, high = (mean if math.isnan(end) else end for end in (low, high))
     word: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "center",
-                            "size": SMALL - 1, "color": series.colour}  # fmt: skip
+                            "size": scale * (SMALL - 1), "color": series.colour}  # fmt: skip
     if math.isnan(mean):
         ax.text(0.02, y, "undefined", **word)
         return False

@@ -84,7 +84,7 @@ def by_condition(
     looks = _looks([names.get(v, value_label(v, by)) for v in values], ordinal=ordinal)
     rows = [str(name) for name, part in shown.groupby("method", sort=False)
             if name not in charts.BOUNDS or part[by].nunique() > 1]  # fmt: skip
-    step = min(0.2, 0.82 / len(looks))
+    step = min(0.3, 0.86 / len(looks))
     fig.set_size_inches(2.2 + 3.9 * len(panels), 1.9 + len(rows) * max(0.36, 0.13 * len(looks)))
     entries: dict[str, Artist] = {}
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]

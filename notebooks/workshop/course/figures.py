@@ -72,26 +72,23 @@ def bars(
 ) -> Figure:
     """One panel per measure with one bar per network; values by measure and network."""
     names = list(next(iter(values.values())))
-    looks = [look(name) for name in names]
-    if not set(names) & set(METHODS):  # distinct colours for other names
-        looks = [
-            type(one)(one.label, colour)
-            for one, colour in zip(looks, COLOURS.values(), strict=False)
-        ]
-    rows = -(-len(values) // 3)
+    spare = iter(("purple", "green", "sky", "blue", "orange", "vermillion"))
+    colours = [look(name).colour if name in METHODS else COLOURS[next(spare)] for name in names]
+    columns = 4 if len(values) == 4 else 3
+    rows = -(-len(values) // columns)
     fig = _figure(9.5, rows * (0.6 + 0.33 * len(names)) + 0.3)
-    axes: list[Axes] = fig.subplots(rows, 3, sharey=True, squeeze=False).ravel().tolist()
+    axes: list[Axes] = fig.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
     for ax in axes[len(values) :]:
         ax.set_axis_off()
     for ax, (measure, row) in zip(axes, values.items(), strict=False):
-        heights, colours = [row[name] for name in names], [one.colour for one in looks]
-        drawn = ax.barh([one.label for one in looks], heights, color=colours, height=0.6)
-        texts = [number(value) for value in heights]
-        ax.bar_label(drawn, texts, padding=3, size=9, backgroundcolor="white")
+        heights = [row[name] for name in names]
+        drawn = ax.barh([look(name).label for name in names], heights, color=colours, height=0.6)
+        ax.bar_label(drawn, [number(value) for value in heights], padding=3, size=9)
         ax.set(xlim=(min(0, *heights), 1.2), xticks=(0, 0.5, 1), title=measure)
         ax.grid(axis="y", visible=False)
         if guesses and measure in guesses:
-            ax.axvline(guesses[measure], color=BLACK, linestyle="--", label="your guess")
+            place = ax.get_xaxis_transform()  # below the bars
+            ax.plot(guesses[measure], 0, "^k", ms=9, transform=place, clip_on=False, label="guess")
             ax.legend(loc="upper right", bbox_to_anchor=(1, -0.25))
     axes[0].invert_yaxis()
     return fig
@@ -115,7 +112,7 @@ def numbers(
     """Small grids ``(h, w)`` by title, with numbers in the cells and masks outlined."""
     arrays = {title: np.asarray(values, dtype=float) for title, values in grids.items()}
     rows, columns = next(iter(arrays.values())).shape
-    side = min(2.1, 9.5 / len(arrays))
+    side = min(max(2.1, 0.55 * columns), 9.5 / len(arrays))
     fig = _figure(side * len(arrays), side * rows / columns + 0.4)
     axes = fig.subplots(1, len(arrays), squeeze=False)[0]
     for ax, (title, values) in zip(axes, arrays.items(), strict=True):

@@ -27,7 +27,7 @@ from xblcore.data import folder as folders
 from xblcore.data.folder import LAYERS, Layer
 from xblcore.decoys import Mask, Pixels
 from xblcore.distance import to_grid
-from xblcore.lab.refine import SCORE, last_spatial_layer
+from xblcore.lab.refine import SCORE, device_of, last_spatial_layer
 
 HERE = Path(__file__).parent
 LONGEST = 1024  # pixels of a side of what is sent to the browser; masks keep all pixels
@@ -310,12 +310,11 @@ def cam_of(
         grey: one channel instead of three.
         layer: None: ``model.cam_layer``, else the last layer with a spatial output.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     def cam(pixels: Pixels) -> NDArray[np.floating]:
         picture = Image.fromarray(pixels.transpose(1, 2, 0))
         resized = torch.from_numpy(folders.as_array(picture, size=size, grey=grey))[None]
-        images = resized.to(device).float() / 255
+        images = resized.to(device_of(model)).float() / 255
         name = last_spatial_layer(model, images) if layer is None else layer
         found = explain(model, images, layer=name, method="hires_cam", score=SCORE)
         return found[0].cpu().numpy()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from xblcore import methods, metrics
 from xblcore.cam import ReceptiveField, ScoreKind, evaluating, explain, receptive_field
@@ -182,7 +183,7 @@ def refine(
         weight=chosen.default_weight if weight is None else weight, epochs=epochs,
         batch_size=batch_size, learning_rate=learning_rate, seed=seed, ramp_epochs=1.0,
     )  # fmt: skip
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     examples = examples.to(device)
     layer = layer or last_spatial_layer(model, examples.take(slice(1)).inputs())
     field = margin_of(model, layer, examples.images.shape[1:])
@@ -195,10 +196,16 @@ def refine(
     for module in refined.modules():
         if getattr(module, "inplace", False) is True:  # would overwrite the explained features
             module.inplace = False  # type: ignore[assignment]
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    index = repeated(is_marked(training), marked_share)
+    with (
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        tqdm(total=epochs, desc="refine", unit="epoch") as bar,
+    ):
         torch.manual_seed(seed)  # dropout
-        index = repeated(is_marked(training), marked_share)
-        log = fit(refined, training.take(index), chosen, config, layer=layer)
+        log = fit(
+            refined, training.take(index), chosen, config, layer=layer,
+            on_epoch=lambda _log: bar.update() and None,
+        )  # fmt: skip
     refined.eval()
     pair = (model, refined)
     before, after = (_cams(one, marked, layer) for one in pair)
@@ -210,10 +217,16 @@ def refine(
     )  # fmt: skip
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of the first parameter, or the CPU."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
 def accuracy(model: nn.Module, examples: Examples) -> float:
     """Return the share of correct predictions; NaN without images."""
     if not len(examples):
         return math.nan
+    examples = examples.to(device_of(model))
     return metrics.accuracy(predict(model, examples.images), examples.labels).mean().item()
 
 

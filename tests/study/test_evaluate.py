@@ -166,7 +166,7 @@ def test_predicted_class_is_explained(name: str) -> None:
 
 
 class Saturated(nn.Module):
-    """``z = (min(x, 1), 0)``, whose gradient is 0 for ``x = 4``, although ``z`` is 1 above black."""
+    """``z = (min(x, 1), 0)``: at ``x = 4`` the gradient is 0, although ``z`` is 1 above black."""
 
     def forward(self, images: Tensor) -> Tensor:
         score = images.clamp(max=1).sum((1, 2, 3))

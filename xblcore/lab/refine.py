@@ -201,11 +201,12 @@ def refine(
         torch.random.fork_rng([device] if device.type == "cuda" else []),
         tqdm(total=epochs, desc="refine", unit="epoch") as bar,
     ):
+
+        def advance(_log: EpochLog) -> None:
+            bar.update()
+
         torch.manual_seed(seed)  # dropout
-        log = fit(
-            refined, training.take(index), chosen, config, layer=layer,
-            on_epoch=lambda _log: bar.update() and None,
-        )  # fmt: skip
+        log = fit(refined, training.take(index), chosen, config, layer=layer, on_epoch=advance)
     refined.eval()
     pair = (model, refined)
     before, after = (_cams(one, marked, layer) for one in pair)

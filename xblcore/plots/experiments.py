@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -13,9 +13,7 @@ from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from xblcore.metrics import METRICS
 from xblcore.plots import charts, style
 from xblcore.plots.style import Look, look, number
 from xblcore.study import tables
@@ -29,8 +27,6 @@ HEADINGS = {
     "switch_on": "epochs before the loss is switched on",
     "margin": "margin in pixels",
     "wrong": "c in D+ = max(D, c E)",
-    "marked": "annotated decoys",
-    "cam_method": "CAM in training",
     "score": "score in training",
 }
 NONE = {"annotated": "all", "margin": "receptive field"}  # what None stands for
@@ -58,53 +54,42 @@ def _missing(value: Any) -> bool:
     return value is None or value != value
 
 
-def by_condition(
-    fig: Figure, table: pd.DataFrame, *, by: str, heading: str | None = None,
-    labels: Mapping[Any, str] | None = None,
-    panels: Sequence[tuple[str, str]] = charts.PANELS,
-) -> Figure:  # fmt: skip
-    """Show the methods under every value of one condition: one row per method.
+def by_condition(fig: Figure, table: pd.DataFrame, *, by: str) -> Figure:
+    """Show recovery and flips under every value of one condition: one row per method.
 
     ERM and the oracle are lines if they have one value for all conditions, otherwise rows.
 
     Args:
         table: of :func:`xblcore.study.tables.summarise` with ``by=(by,)``, one task.
         by: column of the condition.
-        heading: of the legend; None: from the name of the column.
-        labels: names of values; others are named by :func:`value_label`.
-        panels: metric and split of each panel.
     """
-    heading = heading or HEADINGS.get(by, by.replace("_", " "))
-    names = labels or {}
+    heading = HEADINGS.get(by, by.replace("_", " "))
     values = list(table.loc[~table["method"].isin(charts.BOUNDS), by].drop_duplicates())
     ordinal = all(_missing(value) or isinstance(value, int | float) for value in values)
     if ordinal:
         values.sort(key=lambda value: math.inf if _missing(value) else value)
-    shown = table.assign(**{by: [names.get(v, value_label(v, by)) for v in table[by]]})
-    looks = _looks([names.get(v, value_label(v, by)) for v in values], ordinal=ordinal)
+    shown = table.assign(**{by: [value_label(value, by) for value in table[by]]})
+    looks = _looks([value_label(value, by) for value in values], ordinal=ordinal)
     rows = [str(name) for name, part in shown.groupby("method", sort=False)
             if name not in charts.BOUNDS or part[by].nunique() > 1]  # fmt: skip
     step = min(0.3, 0.86 / len(looks))
-    fig.set_size_inches(2.2 + 3.9 * len(panels), 1.9 + len(rows) * max(0.36, 0.13 * len(looks)))
-    entries: dict[str, Artist] = {}
-    axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for ax, (metric, split) in zip(axes, panels, strict=True):
+    fig.set_size_inches(10, 1.9 + len(rows) * max(0.36, 0.13 * len(looks)))
+    lines: dict[Any, Artist] = {}
+    axes = fig.subplots(1, len(charts.PANELS), sharey=True)
+    for ax, (metric, split, text) in zip(axes, charts.PANELS, strict=True):
         means = tables.select(shown, metric, split=split)
-        ax.set_xlim(*charts.limits(metric, means))
+        charts.set_limits(ax, metric, means[["mean", "ci_low", "ci_high"]])
         charts.frame(ax, [look(name).label for name in rows])
-        arrows = False
         for row in means[means["method"].isin(rows) & means[by].isin(looks)].to_dict("records"):
             place = list(looks).index(row[by]) - (len(looks) - 1) / 2
             y = rows.index(row["method"]) + place * step
-            arrows |= charts.interval(ax, row, y, looks[row[by]], scale=0.8)
-        lines = means[~means["method"].isin(rows)].set_index("method")["mean"]
-        found = [*charts.reference_lines(ax, lines), *charts.special_marks(arrows=arrows)]
-        entries |= {str(entry.get_label()): entry for entry in found}
-        ax.set_xlabel(charts.heading(metric, split))
-        ax.xaxis.set_major_locator(MaxNLocator(5))
-    style.title(fig, _finding(shown, by, heading, *panels[0]), style.about_table(table))
+            charts.interval(ax, row, y, looks[row[by]], scale=0.8)
+        bounds = means[~means["method"].isin(rows)].set_index("method")["mean"]
+        lines |= {line.get_label(): line for line in charts.reference_lines(ax, bounds)}
+        ax.set_xlabel(text)
+    style.title(fig, _finding(shown, by, heading), style.about_table(table))
     series = [style.entry(entry) for entry in looks.values()]
-    style.legend(fig, [*series, *entries.values()], heading=heading)
+    style.legend(fig, [*series, *lines.values(), *charts.special_marks(axes)], heading=heading)
     return fig
 
 
@@ -119,17 +104,14 @@ def _looks(names: Sequence[str], *, ordinal: bool) -> dict[str, Look]:
     }
 
 
-def _finding(table: pd.DataFrame, by: str, heading: str, metric: str, split: str) -> str:
-    """State the methods with the best and the worst result in their worst condition."""
-    means = tables.select(table, metric, split=split)
+def _finding(table: pd.DataFrame, by: str, heading: str) -> str:
+    """State the methods with the best and the worst recovery in their worst condition."""
+    means = tables.select(table, "recovery", split=tables.CLEAN)
     means = means[~means["method"].isin(charts.BOUNDS)].dropna(subset="mean")
     if means.empty:
-        return f"{style.label(metric)} is undefined for every method"
-    sign = 1 if metric not in METRICS or METRICS[metric].higher_is_better else -1
-    means = means.assign(key=sign * means["mean"])
-    worst = means.loc[means.groupby("method", sort=False)["key"].idxmin()].set_index("method")
-    texts = [
-        f"{look(name).label} {number(worst.loc[name, 'mean'])} ({worst.loc[name, by]})"
-        for name in dict.fromkeys((str(worst["key"].idxmax()), str(worst["key"].idxmin())))
-    ]
-    return f"Worst {style.label(metric).lower()} over the {heading}: {', '.join(texts)}"
+        return "Recovery is undefined for every method"
+    worst = means.loc[means.groupby("method")["mean"].idxmin()].sort_values("mean")
+    ends = worst.iloc[[-1, 0]].drop_duplicates("method")
+    texts = [f"{look(row['method']).label} {number(row['mean'])} ({row[by]})"
+             for row in ends.to_dict("records")]  # fmt: skip
+    return f"Worst recovery over the {heading}: {', '.join(texts)}"

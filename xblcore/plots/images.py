@@ -7,23 +7,24 @@ Shapes: images ``(G, C, H, W)`` in [0, 1]; masks bool ``(G, H, W)``, or on the C
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from matplotlib import patheffects
+import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from skimage.measure import find_contours
+from skimage.transform import resize
 
 from xblcore.plots import style
-from xblcore.plots.style import BLACK, ORANGE, SKY, SMALL, VERMILLION, look, number
+from xblcore.plots.style import BLACK, ORANGE, SKY, SMALL, VERMILLION, look, number, rim
 
 UNIT = (0.0, 1.0, 1.0, 0.0)  # every image fills the unit square, so that any mask fits any image
 OBJECT, DECOY = SKY, ORANGE
 AT_MOST = 8  # epochs shown
-RIM = 1.2  # points of black around outlines, so that they stand out on any background
-Floats = NDArray[np.float64]
+FINE = 6  # pixels per cell of an outlined mask
 
 
 def show(ax: Axes, image: ArrayLike, *, cmap: str = "gray", top: float = 1.0) -> Axes:
@@ -42,25 +43,19 @@ def show_cam(ax: Axes, cam: ArrayLike) -> Axes:
     """Show a CAM ``(h, w)``, at least 0, scaled to its own maximum."""
     values = np.asarray(cam, dtype=float)
     peak = values.max()
-    show(ax, values / peak if peak > 0 else values, cmap="viridis")
-    if not peak > 0:
-        ax.text(0.5, 0.5, "all zero", color="white", size=SMALL - 1, ha="center", va="center")
-    return ax
+    if peak > 0:
+        return show(ax, values / peak, cmap="viridis")
+    ax.text(0.5, 0.5, "all zero", color="white", size=SMALL - 1, ha="center", va="center")
+    return show(ax, values, cmap="viridis")
 
 
 def outline(ax: Axes, mask: ArrayLike, *, colour: str, width: float = 1.5) -> Axes:
-    """Draw the border of a mask ``(h, w)`` along its cells, over an image drawn by :func:`show`."""
-    cells = np.pad(np.asarray(mask, dtype=bool), 1)
-    scale = np.array([cells.shape[1] - 2, cells.shape[0] - 2])  # x, y
-    rows, columns = np.nonzero(cells[1:, 1:-1] != cells[:-1, 1:-1])
-    across = np.stack([columns, rows, columns + 1, rows], axis=1)
-    rows, columns = np.nonzero(cells[1:-1, 1:] != cells[1:-1, :-1])
-    down = np.stack([columns, rows, columns, rows + 1], axis=1)
-    segments = np.concatenate([across, down]).reshape(-1, 2, 2) / scale  # (edges, ends, x and y)
-    for line, thickness in ((BLACK, width + RIM), (colour, width)):
-        lines = LineCollection(list(segments), colors=line, linewidths=thickness)
-        lines.set(capstyle="projecting", clip_on=False)
-        ax.add_collection(lines, autolim=False)
+    """Draw the border of a mask ``(h, w)`` over an image drawn by :func:`show`."""
+    # Contours cut corners by half a pixel, hence several pixels per cell.
+    pixels = np.pad(np.kron(np.asarray(mask, dtype=float), np.ones((FINE, FINE))), 1)
+    for contour in find_contours(pixels, 0.5):
+        y, x = ((contour - 0.5) / (np.array(pixels.shape) - 2)).T
+        ax.plot(x, y, color=colour, lw=width, path_effects=rim(width), clip_on=False)
     return ax
 
 
@@ -90,19 +85,14 @@ def share_inside(cams: ArrayLike, masks: ArrayLike) -> float:
     0.75
     """
     inside = np.asarray(masks, dtype=bool)
-    maps = _resampled(cams, inside.shape[1:])
+    maps = _resampled(cams, inside.shape)
     total = maps.sum((1, 2))
     shares = (maps * inside).sum((1, 2))[total > 0] / total[total > 0]
     return float(shares.mean()) if len(shares) else float("nan")
 
 
-def _resampled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:
-    """Nearest values ``(N, H, W)`` of maps ``(N, h, w)``."""
-    maps = np.asarray(values, dtype=float)
-    rows, columns = (
-        np.arange(new) * old // new for old, new in zip(maps.shape[1:], shape, strict=True)
-    )
-    return maps[:, rows][:, :, columns]
+def _resampled(maps: ArrayLike, shape: tuple[int, ...]) -> Any:
+    return resize(np.asarray(maps, dtype=float), shape, order=0, anti_aliasing=False)
 
 
 def examples(
@@ -126,7 +116,7 @@ def examples(
     bar = fig.colorbar(grid[2][-1].images[0], ax=grid[2], pad=0.01, aspect=8)
     bar.set_label("grid\ndiagonals", size=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
-    away = _resampled(distance, wrong.shape[1:])[wrong]
+    away = _resampled(distance, wrong.shape)[wrong]
     finding = f"The decoy covers {wrong.mean():.1%} of the image"
     if away.size:
         finding += f", on average {number(float(np.nanmean(away)))} grid diagonals from the object"
@@ -147,27 +137,23 @@ def cam_gallery(
         predictions: predicted classes by method.
         accuracies: of the same networks on clean test images, by method.
     """
-    images, wrong = np.asarray(images), np.asarray(decoy_mask, dtype=bool)
     maps = {name: np.asarray(values, dtype=float) for name, values in cams.items()}
-    grid = image_grid(fig, len(images), 1 + len(maps), text=0.17, head=1.25)
-    for row, (first, *others) in enumerate(grid):
-        truth = classes[int(labels[row])]
-        outline(show(first, images[row]), wrong[row], colour=DECOY)
-        _class_below(first, truth, truth)
-        for ax, (name, cam) in zip(others, maps.items(), strict=True):
-            outline(show_cam(ax, cam[row]), wrong[row], colour=DECOY)
-            _class_below(ax, classes[int(predictions[name][row])], truth)
+    grid = _cams(fig, images, list(maps.values()), decoy_mask, text=0.17, head=1.25)
+    for n, row in enumerate(grid):
+        truth = classes[int(labels[n])]
+        shown = [truth, *(classes[int(predictions[name][n])] for name in maps)]
+        for ax, text in zip(row, shown, strict=True):
+            _class_below(ax, text, truth)
     grid[0][0].set_title("image\n(label)", size=SMALL - 1)
     for ax, name in zip(grid[0][1:], maps, strict=True):
         head = look(name).label.replace(" (", "\n(")
         ax.set_title(f"{head}\nclean acc. {number(accuracies[name])}", size=SMALL - 1)
-    shares = {name: share_inside(cam, wrong) for name, cam in maps.items()}
-    ranked = sorted((share, name) for name, share in shares.items() if share == share)
-    ends = dict.fromkeys((ranked[-1], ranked[0])) if ranked else ()
-    texts = [f"{number(share)} for {look(name).label}" for share, name in ends]
-    finding = f"Share of the {style.label(explainer)} on the decoy: {', '.join(texts)}"
-    if not ranked:
-        finding = f"{style.label(explainer)} is all zero for every method"
+    shares = pd.Series({name: share_inside(cam, decoy_mask) for name, cam in maps.items()})
+    finding = f"{style.label(explainer)} is all zero for every method"
+    if found := style.extremes(shares):
+        high, most, low, least = found
+        finding = f"Share of the {style.label(explainer)} on the decoy: {number(most)} for {high}"
+        finding += f", {number(least)} for {low}" if high != low else ""
     style.title(fig, finding, style.about(task, data))
     style.legend(fig, [*_outlines({"decoy": DECOY}), _wrong_prediction()])
     return fig
@@ -178,24 +164,35 @@ def cams_over_training(
     explainer: str, task: str, data: str,
 ) -> Figure:  # fmt: skip
     """Show how CAMs ``(epochs, G, h, w)`` change: one row per image, at most eight epochs."""
-    images, wrong = np.asarray(images), np.asarray(decoy_mask, dtype=bool)
     maps = np.asarray(cams, dtype=float)
     epochs = np.unique(np.linspace(0, len(maps) - 1, min(AT_MOST, len(maps))).round().astype(int))
-    grid = image_grid(fig, len(images), 1 + len(epochs), text=0.03, head=1.05)
-    for row, (first, *others) in enumerate(grid):
-        outline(show(first, images[row]), wrong[row], colour=DECOY)
-        for ax, epoch in zip(others, epochs, strict=True):
-            outline(show_cam(ax, maps[epoch, row]), wrong[row], colour=DECOY)
+    grid = _cams(fig, images, maps[epochs], decoy_mask, text=0.03, head=1.05)
     for ax, text in zip(grid[0], ["image", *(f"epoch {n + 1}" for n in epochs)], strict=True):
         ax.set_title(text, size=SMALL)
-    first_share, last_share = (number(share_inside(maps[n], wrong)) for n in (0, -1))
+    first, last = (number(share_inside(maps[n], decoy_mask)) for n in (0, -1))
     finding = (
         f"{look(method).label}: the share of {style.label(explainer)} on the decoy is "
-        f"{first_share} after epoch 1 and {last_share} after epoch {len(maps)}"
+        f"{first} after epoch 1 and {last} after epoch {len(maps)}"
     )
     style.title(fig, finding, style.about(task, data))
     style.legend(fig, _outlines({"decoy": DECOY}))
     return fig
+
+
+def _cams(
+    fig: Figure, images: ArrayLike, cams: Sequence[ArrayLike], masks: ArrayLike, *, text: float,
+    head: float,
+) -> list[list[Axes]]:  # fmt: skip
+    """Show images in the first column and their CAMs in the others, with the masks outlined."""
+    pictures, maps, outlined = np.asarray(images), np.asarray(cams), np.asarray(masks)
+    grid = image_grid(fig, len(pictures), 1 + len(maps), text=text, head=head)
+    for n, (first, *others) in enumerate(grid):
+        show(first, pictures[n])
+        for ax, cam in zip(others, maps[:, n], strict=True):
+            show_cam(ax, cam)
+        for ax in (first, *others):
+            outline(ax, outlined[n], colour=DECOY)
+    return grid
 
 
 def before_after(
@@ -212,8 +209,6 @@ def before_after(
         predictions: classes predicted before and after.
     """
     pictures, cams = np.asarray(images), (np.asarray(before), np.asarray(after))
-    if not len(pictures):
-        raise ValueError("images must be at least one, got none; annotate some first")
     right, wrong = np.asarray(object_mask, dtype=bool), np.asarray(decoy_mask, dtype=bool)
     # At least four columns, so that the title fits.
     grid = image_grid(fig, 3, max(4, len(pictures)), text=0.17, head=0.85, side=0.3)
@@ -246,11 +241,8 @@ def _class_below(ax: Axes, predicted: str, truth: str) -> None:
 
 
 def _outlines(colours: Mapping[str, str]) -> list[Line2D]:
-    rim = [patheffects.withStroke(linewidth=2.5 + RIM, foreground=BLACK)]
-    return [
-        Line2D([], [], color=colour, lw=2.5, label=name, path_effects=rim)
-        for name, colour in colours.items()
-    ]
+    return [Line2D([], [], color=colour, lw=2.5, label=name, path_effects=rim(2.5))
+            for name, colour in colours.items()]  # fmt: skip
 
 
 def _wrong_prediction() -> Line2D:

@@ -19,6 +19,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 
 from xblcore import project
 from xblcore.methods import METHODS
@@ -26,26 +27,18 @@ from xblcore.study import tables
 
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#7f7f7f", "#e69f00", "#56b4e9", "#009e73"
 BLUE, VERMILLION, PURPLE = "#0072b2", "#d55e00", "#cc79a7"
-COLOURS = {
-    "black": BLACK, "grey": GREY, "orange": ORANGE, "sky": SKY, "green": GREEN, "blue": BLUE,
-    "vermillion": VERMILLION, "purple": PURPLE,
-}  # fmt: skip
+COLOURS = {"black": BLACK, "grey": GREY, "orange": ORANGE, "sky": SKY, "green": GREEN,
+           "blue": BLUE, "vermillion": VERMILLION, "purple": PURPLE}  # fmt: skip
 REFERENCE = "#555555"  # of reference lines
 BAND = "#f5f5f5"  # behind every other row
 SMALL = 8.5  # points
 
 RC: dict[Any, Any] = {
-    "figure.dpi": 100,
     "figure.constrained_layout.use": True,
-    "figure.facecolor": "white",
     "savefig.dpi": 160,
-    "savefig.facecolor": "white",
     "savefig.bbox": "tight",
     "savefig.pad_inches": 0.05,
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that figures look alike everywhere
-    "font.size": 10.0,
     "axes.titlesize": 10.5,
-    "axes.labelsize": 10.0,
     "xtick.labelsize": 9.0,
     "ytick.labelsize": 9.5,
     "legend.fontsize": 9.0,
@@ -57,7 +50,6 @@ RC: dict[Any, Any] = {
     "axes.grid": True,
     "grid.color": "#e3e3e3",
     "grid.linewidth": 0.7,
-    "image.cmap": "viridis",
 }
 POOLED = "pooled"  # the task of rows that combine all tasks
 
@@ -132,19 +124,10 @@ def about_table(table: pd.DataFrame) -> str:
 
 def title(fig: Figure, finding: str, context: str) -> None:
     """Set the title of a figure: the finding, wrapped to its width, then what it is about."""
-    fig.suptitle(_wrapped(fig, finding, context))
-
-
-def axes_title(ax: Axes, finding: str, context: str) -> None:
-    """Set the title of the only axes of a figure, as :func:`title`."""
-    ax.set_title(_wrapped(_figure(ax), finding, context), pad=10)
-
-
-def _wrapped(fig: Figure, finding: str, context: str) -> str:
     fits = int(11 * fig.get_figwidth())  # characters of the title font
     lines = -(-len(finding) // fits)
     width = min(fits, len(finding) // lines + 10)  # lines of similar length
-    return f"{textwrap.fill(finding, width, break_on_hyphens=False)}\n{context}"
+    fig.suptitle(f"{textwrap.fill(finding, width, break_on_hyphens=False)}\n{context}")
 
 
 def extremes(values: pd.Series[float]) -> tuple[str, float, str, float] | None:
@@ -154,12 +137,6 @@ def extremes(values: pd.Series[float]) -> tuple[str, float, str, float] | None:
         return None
     high, low = str(known.idxmax()), str(known.idxmin())
     return label(high), float(known[high]), label(low), float(known[low])
-
-
-def ordered(methods: Iterable[Any]) -> list[str]:
-    """Sort methods as in the registry; others come last."""
-    rank = {name: place for place, name in enumerate(METHODS)}
-    return sorted(map(str, methods), key=lambda name: rank.get(name, len(rank)))
 
 
 def panels(fig: Figure, count: int, *, columns: int, xlabel: str = "", ylabel: str = "",
@@ -185,27 +162,16 @@ def entry(series: Look, *, line: bool = False) -> Line2D:
 
 def legend(fig: Figure, handles: Sequence[Artist], *, heading: str | None = None) -> None:
     """Put a legend below a figure, in as many columns as fit its width."""
-    fig.legend(handles=handles, ncols=_columns(fig, handles), loc="outside lower center",
-               title=heading)  # fmt: skip
-
-
-def axes_legend(ax: Axes, handles: Sequence[Artist]) -> None:
-    """Put a legend below axes that have tick labels and an x label."""
-    ax.legend(handles=handles, ncols=_columns(_figure(ax), handles), loc="upper center",
-              bbox_to_anchor=(0.5, 0.0), borderaxespad=4.2)  # fmt: skip
-
-
-def _columns(fig: Figure, handles: Sequence[Artist]) -> int:
     longest = max(len(str(handle.get_label())) for handle in handles)
     fits = max(1, int(fig.get_figwidth() / (0.075 * longest + 0.55)))
     rows = -(-len(handles) // fits)
-    return -(-len(handles) // rows)
+    fig.legend(handles=handles, ncols=-(-len(handles) // rows), loc="outside lower center",
+               title=heading)  # fmt: skip
 
 
-def _figure(ax: Axes) -> Figure:
-    fig = ax.get_figure(root=True)
-    assert fig is not None
-    return fig
+def rim(width: float, colour: str = BLACK) -> list[AbstractPathEffect]:
+    """Edge on both sides of a line, so that it stands out on any background."""
+    return [withStroke(linewidth=width + 1.2, foreground=colour)]
 
 
 def save(fig: Figure, folder: str | Path, name: str) -> Path:

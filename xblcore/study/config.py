@@ -44,6 +44,7 @@ class Condition:
         marked: which of two decoys are annotated.
         margin: pixels by which wrong regions are widened; None: the receptive field.
         wrong: ``c`` in ``D+ = max(D, c E)``.
+        every: steps between two evaluations of the explanation loss.
     """
 
     annotated: int | None = None
@@ -57,6 +58,7 @@ class Condition:
     marked: Literal["all", "first"] = "all"
     margin: int | None = None
     wrong: float = WRONG
+    every: int = 1
 
     def __str__(self) -> str:
         """Only what differs from the default, e.g. ``annotated=25``; empty for the main grid."""

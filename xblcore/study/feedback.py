@@ -1,9 +1,7 @@
-"""What people mark, from what they should have marked: right, sloppy, arbitrary or wrong.
+"""Annotations of varying quality, derived from the true masks.
 
 The kinds follow the feedback types of Friedrich et al. 2023, "A typology for exploring the
-mitigation of shortcut behaviour" (correct, incomplete, arbitrary, adversarial), and add the
-sloppiness of a hand: outlines that are too wide, beside the object, or mere boxes. Pure functions
-of masks; what is random takes an explicit generator. NumPy and SciPy only.
+mitigation of shortcut behaviour", extended by outlines that are too wide, misplaced, or boxes.
 """
 
 from __future__ import annotations
@@ -18,38 +16,26 @@ from scipy import ndimage
 Mask = NDArray[np.bool_]
 KINDS = ("correct", "incomplete", "dilated", "jittered", "boxes", "random", "adversarial")
 
-# Of the side of an image: how far a wide outline goes beyond the object, and how far beside it a
-# jittered one may lie in each direction; 2 pixels of 28.
+# How imprecise outlines are, as a fraction of the side of the image; 2 pixels of 28.
 SLOPPINESS = 1 / 14
 
 
 class Marks(NamedTuple):
-    """Two masks, bool ``(N, H, W)``: what is right to look at, and what is wrong."""
+    """Annotated regions, bool ``(N, H, W)``: the object, and what is wrong to look at."""
 
     object_mask: Mask
     decoy_mask: Mask
 
 
 def mark(kind: str, object_mask: Mask, decoy_mask: Mask, generator: np.random.Generator) -> Marks:
-    """What a person marks who should mark these masks.
+    """Annotate images with a given quality.
 
-    ``correct``: these. ``incomplete``: half of each, on one side of its centre. ``dilated``: wider
-    by :data:`SLOPPINESS`. ``jittered``: moved by at most that in each direction. ``boxes``: the
-    bounding box of each. ``random``: as large, anywhere (moved cyclically). ``adversarial``: the
-    object is marked as wrong, and all else as right.
+    ``correct``: the true masks. ``incomplete``: half of each, on one side of a line in a random
+    direction. ``dilated``: widened by :data:`SLOPPINESS`. ``jittered``: shifted by at most that
+    in each direction. ``boxes``: bounding boxes. ``random``: shifted cyclically to a random place.
+    ``adversarial``: the object is marked as wrong, and everything else as right.
 
-    Args:
-        kind: one of :data:`KINDS`.
-        object_mask: bool ``(N, H, W)``; not changed.
-        decoy_mask: bool ``(N, H, W)``; not changed. Of an image without an object,
-            or but for ``adversarial`` without a decoy, the mask stays empty, that is unmarked.
-        generator: source of randomness.
-
-    Returns:
-        The masks marked, of the same shape. They may overlap, as a person's may.
-
-    Raises:
-        ValueError: unknown kind, or masks that are not boolean ``(N, H, W)`` of one shape.
+    The masks are bool ``(N, H, W)``; all False stays all False. ``generator`` draws the rest.
 
     >>> dot = np.zeros((1, 3, 3), bool)
     >>> dot[0, 1, 1] = True
@@ -60,10 +46,7 @@ def mark(kind: str, object_mask: Mask, decoy_mask: Mask, generator: np.random.Ge
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     for name, mask in (("object_mask", object_mask), ("decoy_mask", decoy_mask)):
         if mask.dtype != np.bool_ or mask.ndim != 3 or mask.shape != object_mask.shape:
-            raise ValueError(
-                f"{name} must be bool (N, H, W) like object_mask, got {mask.dtype} of shape "
-                f"{mask.shape}"
-            )
+            raise ValueError(f"{name} must be bool (N, H, W), got {mask.dtype} {mask.shape}")
     if kind == "adversarial":
         marked = object_mask.any((1, 2), keepdims=True)
         return Marks(marked & ~object_mask, object_mask.copy())
@@ -72,12 +55,9 @@ def mark(kind: str, object_mask: Mask, decoy_mask: Mask, generator: np.random.Ge
 
 
 def only_some(marked: Marks, count: int, generator: np.random.Generator) -> Marks:
-    """The masks of ``count`` images drawn at random; those of the others are empty.
+    """Keep the masks of ``count`` random images; the others become all False.
 
-    A larger count from the same generator state includes the images of a smaller one.
-
-    Raises:
-        ValueError: more than there are, or fewer than one.
+    For the same generator state, a larger count includes the images of a smaller one.
     """
     total = len(marked.object_mask)
     if not 1 <= count <= total:
@@ -92,7 +72,6 @@ def _same(mask: Mask, _generator: np.random.Generator) -> Mask:
 
 
 def _half(mask: Mask, generator: np.random.Generator) -> Mask:
-    """The half of each mask on one side of a line in a random direction, by number of pixels."""
     kept = np.zeros_like(mask)
     angles = generator.uniform(0, 2 * np.pi, len(mask))
     for one, out, angle in zip(mask, kept, angles, strict=True):
@@ -112,7 +91,6 @@ def _wider(mask: Mask, _generator: np.random.Generator) -> Mask:
 
 
 def _beside(mask: Mask, generator: np.random.Generator) -> Mask:
-    """Each mask moved by a few pixels, cut off at the border."""
     margin = _margin(mask)
     height, width = mask.shape[1:]
     padded = np.pad(mask, ((0, 0), (margin, margin), (margin, margin)))
@@ -129,7 +107,7 @@ def _boxes(mask: Mask, _generator: np.random.Generator) -> Mask:
 
 
 def _between(line: Mask) -> Mask:
-    """From the first to the last that is set, in each row of ``(N, L)``."""
+    """Fill each row of ``(N, L)`` between its first and its last True."""
     begun, to_come = np.maximum.accumulate(line, 1), np.maximum.accumulate(line[:, ::-1], 1)
     between: Mask = begun & to_come[:, ::-1]
     return between
@@ -149,10 +127,6 @@ def _margin(mask: Mask) -> int:
 
 
 _CHANGES: dict[str, Callable[[Mask, np.random.Generator], Mask]] = {
-    "correct": _same,
-    "incomplete": _half,
-    "dilated": _wider,
-    "jittered": _beside,
-    "boxes": _boxes,
-    "random": _anywhere,
-}
+    "correct": _same, "incomplete": _half, "dilated": _wider, "jittered": _beside,
+    "boxes": _boxes, "random": _anywhere,
+}  # fmt: skip

@@ -235,7 +235,7 @@ def run(run: Run, *, settings: TaskSettings | None = None) -> Result:
     training = TrainConfig(
         weight=run.weight, epochs=size.epochs, batch_size=size.batch_size,
         learning_rate=size.learning_rate, seed=run.seed, ramp_epochs=size.ramp_epochs,
-        cam_method=condition.cam_method, score=condition.score, wrong=condition.wrong,
+        cam_method=condition.cam_method, score=condition.score, wrong=condition.wrong, every=condition.every,
     )  # fmt: skip
     if condition.switch_on:
         plain = TrainConfig(

@@ -232,7 +232,7 @@ def shares_reported(runs: pd.DataFrame) -> pd.DataFrame:
     keys = ["task", "method", "seed"]
     distance = runs[(runs["metric"] == "attribution_distance") & (runs["split"] == DECOY)]
     wide = distance.pivot_table(index=keys, columns="explainer", values="worst")
-    flips = select(runs, "decoy_flip_rate", split=DECOY).set_index(keys)["value"]
+    flips = select(runs, "decoy_flip_rate", split=DECOY).set_index(keys)["value"].sort_index()
     found = []
     for task, own in wide.groupby(level="task", sort=False):
         floor = own.xs("erm", level="method").loc[task]

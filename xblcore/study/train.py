@@ -29,6 +29,8 @@ class TrainConfig:
         cam_method: replaces the CAM of the method; None: no replacement.
         score: replaces the score of the method; None: no replacement.
         wrong: ``c`` in ``D+ = max(D, c E)``.
+        every: the explanation loss is computed in every so many steps, with a weight larger by the
+            same factor, which is cheaper (lazy regularisation, Karras et al. 2020, StyleGAN2).
     """
 
     weight: float
@@ -40,12 +42,13 @@ class TrainConfig:
     cam_method: CamMethod | None = None
     score: ScoreKind | None = None
     wrong: float = WRONG
+    every: int = 1
 
     def __post_init__(self) -> None:
         for name in ("weight", "ramp_epochs", "wrong"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
-        for name in ("epochs", "batch_size", "learning_rate"):
+        for name in ("epochs", "batch_size", "learning_rate", "every"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
 
@@ -94,6 +97,7 @@ def fit(
     steps_per_epoch = -(-len(data) // config.batch_size)
     ramp_steps = config.ramp_epochs * steps_per_epoch
     mean_penalty = mean_distance_plus(data, wrong=config.wrong)
+    plain = replace(method, penalty=None, needs=frozenset())
     logs = []
     for epoch in range(config.epochs):
         model.train()
@@ -102,16 +106,20 @@ def fit(
         for i, index in enumerate(batches.split(config.batch_size)):
             step = epoch * steps_per_epoch + i
             ramp = min(1.0, step / ramp_steps) if ramp_steps else 1.0
+            current = method if step % config.every == 0 else plain
             seen = forward(
-                model, data.take(index), method, layer=layer, generator=signs, config=config,
+                model, data.take(index), current, layer=layer, generator=signs, config=config,
                 mean_penalty=mean_penalty,
             )  # fmt: skip
             if step == 0:
                 _check_labels(data.labels, seen.logits)
             cross_entropy = functional.cross_entropy(seen.logits, seen.batch.labels)
-            penalty = method.penalty(seen) if method.penalty else torch.zeros_like(cross_entropy)
-            if step == 0 and method.penalty:
-                _check_penalty(penalty, seen, method)
+            penalty = torch.zeros_like(cross_entropy)
+            if current.penalty:
+                penalty = current.penalty(seen)
+                if step == 0:
+                    _check_penalty(penalty, seen, method)
+            penalty = config.every * penalty
             loss = method.ce_weight * cross_entropy + ramp * config.weight * penalty
             optimizer.zero_grad()
             loss.backward()

@@ -1,0 +1,463 @@
+"""Runs and their cache: repeatable, trained once, and safe against faults."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests.study.synthetic import result as fake_result
+from xblcore import data, methods
+from xblcore.decoys import Decoy
+from xblcore.study import config, evaluate, runs, tables
+from xblcore.study.config import Condition, Config
+from xblcore.study.evaluate import BEHAVIOUR
+from xblcore.study.explainers import EXPLAINERS
+from xblcore.study.runs import Result, Run
+
+TASK = "decoy_fashion_mnist"
+RUN = Run(TASK, "xbl_d_plus", 5.0, 0)
+ERM = Run(TASK, "erm", 0.0, 0)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the methods that are trained from now on."""
+    names, fit = list[str](), runs.fit
+
+    def counted(model: Any, examples: Any, method: Any, *args: Any, **options: Any) -> Any:
+        names.append(method.name)
+        return fit(model, examples, method, *args, **options)
+
+    monkeypatch.setattr(runs, "fit", counted)
+    return names
+
+
+def cache_files() -> list[Path]:
+    return [path for path in Path("build/runs").rglob("*") if path.is_file()]
+
+
+def results(*wanted: Run) -> list[Result]:
+    return runs.results(wanted, progress=False)
+
+
+def assert_same(first: Result, second: Result) -> None:
+    """Bit-identical, but for the seconds."""
+    assert (first.run, first.data, first.history) == (second.run, second.data, second.history)
+    assert repr(first.rows) == repr(second.rows)  # NaN equals NaN
+    for name, value in (first.state or {}).items():
+        assert torch.equal(value, (second.state or {})[name]), name
+    if first.over_training is not None:
+        assert torch.equal(first.over_training, second.over_training)
+
+
+# One run
+
+
+def test_a_run_measures_behaviour_and_explanations(tiny: Config) -> None:
+    (done,) = results(RUN)
+    assert done.data == "tiny"
+    table = runs.table([done])
+    assert (table["data"] == "tiny").all()
+    behaviour = table[table["explainer"] == BEHAVIOUR]
+    assert set(zip(behaviour["split"], behaviour["metric"], strict=True)) == {
+        *((s, "accuracy") for s in ("val", "val_swapped", "test_decoy", "test_clean")),
+        *((s, "decoy_flip_rate") for s in ("val", "test_decoy")),
+    }
+    assert set(table["explainer"]) == {BEHAVIOUR, *EXPLAINERS}
+    assert set(table.loc[table["explainer"] != BEHAVIOUR, "split"]) == {"test_decoy"}
+    assert [log.epoch for log in done.history] == [1]
+    assert done.over_training is not None
+    assert done.over_training.shape == (1, runs.GALLERY, 14, 14)  # (epochs, images, h, w)
+    assert set(tables.STRICT) <= set(table)
+    assert table["condition"].unique().tolist() == [""]
+
+
+def test_stored_network_gives_the_stored_numbers(tiny: Config) -> None:
+    (done,) = results(RUN)
+    settings = tiny.task(TASK)
+    model = runs.trained_model(done, settings)
+    assert not model.training
+    clean = runs.load_split(RUN, settings, "test_clean")
+    logits = evaluate.predict(model, clean.images)
+    accuracy = (logits.argmax(1) == clean.labels).double().mean().item()
+    assert accuracy == runs.clean_accuracy(done)
+    (few,) = results(replace(RUN, condition=Condition(annotated=8)))
+    assert few.state is None  # kept for the main grid only
+    with pytest.raises(ValueError, match="result must be of the main grid, got annotated=8"):
+        runs.trained_model(few, settings)
+
+
+def test_same_seed_gives_identical_numbers_and_another_does_not(tiny: Config) -> None:
+    first, second, other = (runs.run(run) for run in (RUN, RUN, replace(RUN, seed=1)))
+    assert_same(first, second)
+    assert repr(first.rows) != repr(other.rows)
+
+
+def test_int_and_float_weights_are_the_same_run() -> None:
+    assert Run(TASK, "rrr", 3, 0) == Run(TASK, "rrr", 3.0, 0)
+
+
+# What is trained on
+
+
+def test_wrong_regions_are_widened_by_the_receptive_field_or_the_condition(tiny: Config) -> None:
+    settings = tiny.task(TASK)
+    margin = runs.receptive_field(RUN, settings).margin
+    assert margin == 3  # small_cnn: 8 pixels, centred on a cell of 2
+    images = data.load(TASK, split="train")
+    for condition, used in ((Condition(), margin), (Condition(margin=0), 0)):
+        found = runs.training_examples(replace(RUN, condition=condition), settings)
+        expected = images.on_grid((14, 14), margin=used)
+        assert torch.equal(found.images, images.images)
+        assert found.cells is not None
+        assert expected.cells is not None
+        assert torch.equal(found.cells.decoy_mask, expected.cells.decoy_mask)
+        assert torch.equal(found.cells.distance, expected.cells.distance)
+
+
+def test_oracle_sees_clean_images(tiny: Config) -> None:
+    found = runs.training_examples(Run(TASK, "oracle", 0, 0), tiny.task(TASK))
+    assert torch.equal(found.images, data.load(TASK, split="train_clean").images)
+
+
+def test_annotations_depend_on_the_condition_and_its_seed(tiny: Config) -> None:
+    settings = tiny.task(TASK)
+
+    def masks(seed: int, **condition: Any) -> torch.Tensor:
+        run = replace(RUN, seed=seed, condition=Condition(**condition))
+        found = runs.training_examples(run, settings)
+        return torch.stack((found.object_mask, found.decoy_mask))
+
+    assert torch.equal(masks(0), masks(1))
+    few = masks(0, annotated=7)
+    assert few.flatten(2).any(2).sum(1).tolist() == [7, 7]
+    assert not torch.equal(few, masks(1, annotated=7))
+    assert not torch.equal(masks(0, feedback="random"), masks(1, feedback="random"))
+    wrong = masks(0, feedback="adversarial")
+    assert torch.equal(wrong[1], masks(0)[0])  # the object is marked as wrong
+
+
+def test_second_decoy_is_not_annotated_but_measured(tiny: Config) -> None:
+    condition = Condition(decoy=Decoy(size=4, count=2), marked="first")
+    run, settings = replace(RUN, condition=condition), tiny.task(TASK)
+    found = runs.training_examples(run, settings)
+    everything = runs.load_split(run, settings, "train")
+    assert everything.decoy_mask.sum((1, 2)).unique().tolist() == [32]
+    assert found.decoy_mask.sum((1, 2)).unique().tolist() == [16]
+    (done,) = results(run)
+    assert "second_decoy_flip_rate" in {row.metric for row in done.rows}
+    with pytest.raises(ValueError, match="there is only one decoy"):
+        runs.load_split(RUN, settings, "test_decoy_second_swapped")
+
+
+def test_method_is_switched_on_after_plain_training(tiny: Config, trained: list[str]) -> None:
+    (done,) = results(replace(RUN, condition=Condition(switch_on=2)))
+    assert trained == ["erm", "xbl_d_plus"]
+    assert len(done.history) == 1
+
+
+def test_gallery_has_one_image_of_each_class(tiny: Config) -> None:
+    shown = runs.gallery(RUN, tiny.task(TASK))
+    assert shown.labels.tolist() == sorted(set(shown.labels.tolist()))
+    assert len(shown) <= runs.GALLERY
+    assert shown.cells is not None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_device_must_be_available(tiny: Config) -> None:
+    for device, expected in (("auto", "cpu"), ("cpu", "cpu")):
+        settings = tiny.task(TASK).model_copy(update={"device": device})
+        assert runs.device_of(settings).type == expected
+    with pytest.raises(ValueError, match="device must be available, got 'cuda'; set `device: cpu`"):
+        runs.device_of(tiny.task(TASK).model_copy(update={"device": "cuda"}))
+
+
+# The cache
+
+
+def test_cached_runs_are_not_trained_again(tiny: Config, trained: list[str]) -> None:
+    first = results(ERM, RUN, ERM)
+    assert [done.run for done in first] == [ERM, RUN]  # in order, each once
+    assert trained == ["erm", "xbl_d_plus"]
+    again = results(RUN, ERM, replace(ERM, seed=1))
+    assert trained == ["erm", "xbl_d_plus", "erm"]
+    assert_same(again[0], first[1])
+    assert_same(again[1], first[0])
+    assert len(cache_files()) == 3
+
+
+def flip(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [flip, lambda content: content[:-10], lambda content: b"", lambda content: b"\xff" * 99],
+    ids=["flipped bit", "truncated", "empty", "other bytes"],
+)
+def test_corrupt_cache_file_is_reported_and_regenerated(
+    damage: Callable[[bytes], bytes], tiny: Config, trained: list[str]
+) -> None:
+    (first,) = results(ERM)
+    (path,) = cache_files()
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.warns(UserWarning, match="Removed a corrupt cache file .* will be regenerated"):
+        (second,) = results(ERM)
+    assert trained == ["erm", "erm"]
+    assert_same(first, second)
+    assert_same(results(ERM)[0], first)  # without a warning
+    assert len(trained) == 2
+
+
+def full_disk(path: Path, content: bytes) -> int:
+    with path.open("wb") as file:
+        file.write(content[: len(content) // 2])
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def read_only(*_: object) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "build/runs")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "fault", "message"),
+    [(Path, "write_bytes", full_disk, "No space left"), (Path, "mkdir", read_only, "Permission d")],
+    ids=["full disk", "read-only folder"],
+)
+def test_fault_while_writing_is_reported_and_leaves_nothing_behind(
+    owner: type, name: str, fault: Callable[..., Any], message: str,
+    tiny: Config, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fault)
+        with pytest.raises(OSError, match=message):
+            results(ERM)
+    assert cache_files() == []
+    assert results(ERM)[0].run == ERM
+
+
+def test_fault_of_one_run_keeps_the_finished_ones(
+    tiny: Config, monkeypatch: pytest.MonkeyPatch, trained: list[str]
+) -> None:
+    counted = runs.fit
+
+    def diverging(model: Any, examples: Any, method: Any, *args: Any, **options: Any) -> Any:
+        if method.name == "xbl_d_plus":
+            raise ValueError("loss must stay finite")
+        return counted(model, examples, method, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "fit", diverging)
+        with pytest.raises(ValueError, match="loss must stay finite"):
+            results(ERM, RUN)
+    results(ERM, RUN)
+    assert trained == ["erm", "xbl_d_plus"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weight": 6.0}, {"seed": 1}, {"method": "xbl_d"}, {"task": "decoy_cifar10"},
+        {"condition": Condition(annotated=8)}, {"condition": Condition(wrong=0.0)},
+        {"condition": Condition(decoy=Decoy(size=3))}, {"condition": Condition(margin=0)},
+    ],
+)  # fmt: skip
+def test_key_depends_on_the_run(changes: dict[str, Any], tiny: Config) -> None:
+    other = replace(RUN, **changes)
+    assert runs.key(RUN, tiny.task(TASK)) != runs.key(other, tiny.task(other.task))
+    assert runs.key(RUN, tiny.task(TASK)) == runs.key(replace(RUN), tiny.task(TASK))
+
+
+def test_key_depends_on_settings_and_data(tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tiny.task(TASK)
+    keys = {runs.key(RUN, settings)}
+    longer = settings.size.model_copy(update={"epochs": 2})
+    for update in ({"size": longer}, {"network": "resnet8"}, {"threads": 2}):
+        keys.add(runs.key(RUN, settings.model_copy(update=update)))
+    about = data.info(TASK)
+    monkeypatch.setattr(data, "info", lambda task: about | {"digest": "other"})
+    keys.add(runs.key(RUN, settings))
+    assert len(keys) == 5
+
+
+PLUS = 'return losses.xbl_d(step.cam("hires_cam", "projection"), step.distance_plus())'
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "changes"),
+    [
+        ("methods.py", "_PLUS_", "2 * ", True),
+        ("methods.py", "losses.rrr_g(", "2 * losses.rrr_g(", False),  # of another method
+        ("methods.py", '"XBL-D+", "HiResCAM', '"XBL-D++", "HiResCAM', False),  # a label
+        ("methods.py", "losses.combined_distance(", "1.1 * losses.combined_distance(", True),
+        ("methods.py", "WRONG = 0.3", "WRONG = 0.4", True),
+        ("losses.py", "_FIRST_", "# A comment.\n", False),
+        ("losses.py", "_FIRST_", '"""Another docstring."""\n', False),
+        ("losses.py", "_FIRST_", "import math as maths\n", True),
+        ("study/train.py", "functional.cross_entropy(", "2 * functional.cross_entropy(", True),
+        ("study/runs.py", 'desc="runs"', 'desc="networks"', False),
+        ("study/stats.py", "0.01", "0.02", False),
+    ],
+)
+def test_key_depends_on_the_code_that_decides_the_numbers(
+    file: str, before: str, after: str, changes: bool,
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    settings, package = tiny.task(TASK), tmp_path / "xblcore"
+    shutil.copytree(Path(methods.__file__).parent, package, ignore=lambda *_: ["__pycache__"])
+    expected = runs.key(RUN, settings)
+    path = package / file
+    text = path.read_text(encoding="utf-8")
+    if before == "_FIRST_":
+        edited = after + text
+        if after.startswith('"""'):
+            edited = after + text[text.index('"""', 3) + 3 :]
+    else:
+        old, new = (PLUS, PLUS.replace("return ", f"return {after}"))  # of XBL-D+ itself
+        edited = text.replace(old, new, 1) if before == "_PLUS_" else text.replace(before, after)
+    assert edited != text
+    path.write_text(edited, encoding="utf-8")
+    monkeypatch.setattr(methods, "__file__", str(package / "methods.py"))
+    runs._code_digest.cache_clear()
+    try:
+        assert (runs.key(RUN, settings) != expected) == changes
+    finally:
+        runs._code_digest.cache_clear()
+
+
+# Choosing weights
+
+
+Accuracy = Callable[[float], float]
+
+
+@pytest.fixture
+def accuracy_by_weight(
+    tiny: Config, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Accuracy], list[Run]]:
+    """Replace training: a run reaches an accuracy that depends on its weight, and a bit its seed."""
+
+    def replace_training(function: Accuracy) -> list[Run]:
+        requested = list[Run]()
+
+        def instead(wanted: Iterable[Run], **_: Any) -> list[Result]:
+            own = list(dict.fromkeys(wanted))
+            requested.extend(run for run in own if run not in requested)
+            return [
+                fake_result(
+                    run.task, run.method, run.seed,
+                    {("val_swapped", "none", "accuracy"): function(run.weight) + run.seed % 2 / 100},
+                    weight=run.weight, condition=run.condition,
+                )
+                for run in own
+            ]  # fmt: skip
+
+        monkeypatch.setattr(runs, "results", instead)
+        return requested
+
+    return replace_training
+
+
+def five_candidates(tiny: Config) -> Config:
+    own = tiny.model_dump()
+    own["profiles"]["smoke"] |= {"candidates": 5, "selection_seeds": [100, 101]}
+    return Config.model_validate(own)
+
+
+@pytest.mark.parametrize(
+    ("best", "tried"),
+    [
+        (10, [1, 3, 10, 30, 100]),
+        (100, [1, 3, 10, 30, 100, 300]),  # the edge: one more, which is worse
+        (300, [1, 3, 10, 30, 100, 300, 1000]),
+        (1e9, [1, 3, 10, 30, 100, 300, 1000, 3000]),  # at most three more
+        (0.1, [0.03, 0.1, 0.3, 1, 3, 10, 30, 100]),
+    ],
+)
+def test_weights_are_extended_while_the_best_is_at_the_edge(
+    best: float, tried: list[float], tiny: Config,
+    accuracy_by_weight: Callable[[Accuracy], list[Run]],
+) -> None:  # fmt: skip
+    requested = accuracy_by_weight(lambda weight: 0.6 - abs(np.log10(weight / best)) / 100)
+    pairs = [(TASK, "xbl_d_plus"), (TASK, "erm"), (TASK, "xbl_d_released")]
+    found = runs.choose_weights(pairs, settings=five_candidates(tiny)).set_index("method")
+    own = found.loc["xbl_d_plus"]
+    assert own["weight"].tolist() == tried
+    assert own.loc[own["chosen"], "weight"].tolist() == [min(max(best, tried[0]), tried[-1])]
+    assert own["recovers"].all()
+    assert own["lowest"].tolist() == pytest.approx((own["accuracy"] - 0.005).tolist())
+    assert len(requested) == 2 * len(tried)  # the selection seeds, and nothing for fixed weights
+    assert {run.seed for run in requested} == {100, 101}
+    for method, weight in (("erm", 0), ("xbl_d_released", 0.1)):
+        assert found.loc[method, ["weight", "chosen"]].tolist() == [weight, True]
+
+
+@pytest.mark.parametrize(("task", "recovers"), [("decoy_cifar10", True), ("decoy_coco", False)])
+def test_method_recovers_if_it_exceeds_the_chance_level_of_the_task(
+    task: str, recovers: bool, tiny: Config, accuracy_by_weight: Callable[[Accuracy], list[Run]]
+) -> None:
+    accuracy_by_weight(lambda weight: 0.3 if weight == 10 else 0.05)
+    found = runs.choose_weights([(task, "xbl_d_plus")], settings=five_candidates(tiny))
+    assert found["recovers"].tolist() == [recovers] * len(found)
+    assert found["chance"].unique().tolist() == [1 / len(data.info(task)["classes"])]
+
+
+def test_main_grid_uses_the_chosen_weights_and_reported_seeds(
+    tiny: Config, accuracy_by_weight: Callable[[Accuracy], list[Run]]
+) -> None:
+    accuracy_by_weight(lambda weight: 1 - abs(np.log10(max(weight, 1e-9) / 30)) / 100)
+    weights, finished = runs.main_grid(TASK, settings=five_candidates(tiny))
+    assert [(done.run.method, done.run.weight, done.run.seed) for done in finished] == [
+        ("erm", 0, 0), ("erm", 0, 1), ("oracle", 0, 0), ("oracle", 0, 1),
+        ("xbl_d_plus", 30, 0), ("xbl_d_plus", 30, 1),
+    ]  # fmt: skip
+    assert weights.groupby("method")["chosen"].sum().tolist() == [1, 1, 1]
+
+
+def test_experiment_runs_unaffected_methods_once(
+    tiny: Config, accuracy_by_weight: Callable[[Accuracy], list[Run]]
+) -> None:
+    accuracy_by_weight(lambda weight: 1 - abs(np.log10(max(weight, 1e-9) / 10)) / 100)
+    own = config.Experiment(
+        question="?", by="annotated", tasks=[TASK], methods=["erm", "xbl_d_plus"],
+        conditions=[Condition(), Condition(annotated=25), Condition(network="resnet8", margin=1)],
+    )  # fmt: skip
+    settings = five_candidates(tiny).model_copy(update={"experiments": {"own": own}})
+    _, finished = runs.experiment("own", settings=settings)
+    seen = [(done.run.method, str(done.run.condition)) for done in finished if done.run.seed == 0]
+    assert sorted(seen) == [
+        ("erm", ""), ("erm", "network=resnet8"), ("xbl_d_plus", ""),
+        ("xbl_d_plus", "annotated=25"), ("xbl_d_plus", "network=resnet8, margin=1"),
+    ]  # fmt: skip
+    assert {done.run.weight for done in finished} == {0, 10}
+    with pytest.raises(ValueError, match="experiment must be one of own, got 'other'"):
+        runs.experiment("other", settings=settings)
+
+
+def test_median_result_is_that_of_the_median_accuracy() -> None:
+    finished = [
+        fake_result(TASK, method, seed, {("test_clean", "none", "accuracy"): accuracy})
+        for method, accuracies in (("erm", (0.1, 0.9, 0.5)), ("rrr", (0.4, 0.2, 0.2, 0.8)))
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    assert runs.median_result(finished, "erm").run.seed == 2
+    assert runs.median_result(finished, "rrr").run.seed == 2  # the lower of the two in the middle
+
+
+def test_history_has_a_row_per_epoch(tiny: Config) -> None:
+    (done,) = results(ERM)
+    found = runs.history([done, replace(done, run=replace(ERM, seed=1))])
+    assert found["seed"].tolist() == [0, 1]
+    expected = pd.DataFrame([vars(done.history[0])] * 2)
+    pd.testing.assert_frame_equal(found[list(expected)], expected)

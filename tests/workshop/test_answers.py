@@ -1,0 +1,166 @@
+"""Answers that are not functions: numbers, words, maps and marks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from course import gaming, marking, measuring, overlap, task
+
+from xblcore import project
+from xblcore.data.folder import mask_path, write_mask
+from xblcore.decoys import Decoy, add_decoys, grey_palette
+from xblcore.examples import Examples
+from xblcore.study.feedback import mark
+
+REST = [[0] * 4] * 3
+FAR, BESIDE = [[6, 0, 0, 4], *REST], [[5, 5, 0, 0], *REST]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (FAR, BESIDE, None),
+        (torch.tensor(FAR), torch.tensor(BESIDE), None),
+        (..., BESIDE, "blank"),
+        (FAR, [[5, ...]], "blank"),
+        (BESIDE, FAR, "Energy does not"),
+        (measuring.NEAR, measuring.FAR, "Energy does not"),  # equal
+        (measuring.NEAR, measuring.MOSTLY_OBJECT, "Distance focus does not"),
+        (measuring.ALL_ZERO, BESIDE, "not all zero"),
+        ([[-1, 0, 0, 0]] * 4, BESIDE, "not negative"),
+        ([[math.nan, 0, 0, 0]] * 4, BESIDE, "4 rows"),
+        (FAR, "text", "4 rows"),
+    ],
+)
+def test_two_metrics_disagree(first, second, message):
+    feedback = measuring.disagree(first, second)
+    assert feedback.passed is (message is None)
+    assert (message or "They disagree") in repr(feedback)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([[3, -2], [-1, 0]], None),
+        (torch.tensor([[2.5, 0.0], [0.0, -2.5]]), None),
+        (..., "blank"),
+        ([[..., -1], [-1, -1]], "blank"),
+        ([[6, -2], [-2, -2]], "or a multiple"),
+        ([[2, -2], [0, 0]], "the logit is 4"),
+        ([[3, 0], [0, 0]], "Grad-CAM shows 1.5"),
+        ([[3, -1, -1, -1]], "2 rows"),
+        ("text", "2 rows"),
+    ],
+)
+def test_grad_cam_is_blind_to_the_weights(weights, message):
+    feedback = gaming.blind(weights)
+    assert feedback.passed is (message is None)
+    assert (message or "Grad-CAM nothing") in repr(feedback)
+
+
+@pytest.mark.parametrize(
+    ("answers", "wrong"),
+    [
+        ((0.8, 0.25, 0.4), None),
+        ((..., 0.25, 0.4), "energy"),
+        ((8, 0.25, 0.4), "energy"),
+        ((0.8, 0.6, 0.4), "iou"),
+        ((0.8, 0.25, "much"), "attribution_distance"),
+    ],
+)
+def test_metrics_by_hand(answers, wrong):
+    names = ("energy", "iou", "attribution_distance")
+    feedback = measuring.by_hand(**dict(zip(names, answers, strict=True)))
+    assert feedback.passed is (wrong is None)
+    assert wrong is None or f"`{wrong}`" in feedback.message
+
+
+def test_the_margin_is_that_of_the_library():
+    assert overlap.margin(task.MARGIN).passed
+    assert not overlap.margin(2).passed
+    assert not overlap.margin(...).passed
+
+
+@pytest.mark.parametrize(
+    ("check", "correct"),
+    [
+        (marking.which_mark,
+         {"stamp": "wrong", "unknown": "object", "outline": "wrong", "touching": "object"}),
+        (measuring.which_metric,
+         {"blurred": "distance focus", "touching": "energy", "shape": "iou",
+          "swappable": "flip rate"}),
+    ],
+)  # fmt: skip
+def test_choices(check, correct):
+    assert check(correct).passed
+    assert not check(dict.fromkeys(correct, ...)).passed
+    for name in correct:
+        for other in {*correct.values(), "both", 3} - {correct[name]}:
+            feedback = check(correct | {name: other})
+            assert not feedback.passed
+            assert f"`{name}`" in feedback.message
+    for nonsense in (None, ..., 3, [], {"more": "wrong"}):
+        assert not check(nonsense).passed
+
+
+@pytest.fixture
+def data() -> task.Data:
+    """Bars with a decoy in a random corner."""
+    images = torch.zeros(30, 1, 28, 28, dtype=torch.uint8)
+    images[:, :, 8:20, 12:16] = 200
+    clean = Examples(
+        images, torch.arange(30) % 10, images[:, 0] > 0, torch.zeros(30, 28, 28, dtype=torch.bool)
+    )
+    done = add_decoys(clean, Decoy(), grey_palette(10), predictive=True, seed=[0])
+    return {"train": done.examples, "train_clean": clean, "test_decoy": done.examples}
+
+
+@pytest.mark.parametrize("kind", ["correct", "jittered", "dilated"])
+def test_careless_marks_are_accepted(data, kind):
+    first = data["train"].take(slice(0, marking.COUNT))
+    masks = (first.object_mask.numpy(), first.decoy_mask.numpy())
+    drawn = mark(kind, *masks, np.random.default_rng(0))
+    marked = replace(first, decoy_mask=torch.from_numpy(drawn.decoy_mask))
+    assert marking.check_marks(marked, data).passed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda decoy: decoy & False, "nothing is marked"),
+        (lambda decoy: decoy.flip(1), "most of the patch is not marked on 00.png"),
+        (lambda decoy: decoy | True, "much more than the patch is marked on 00.png"),
+    ],
+)
+def test_marks_in_the_wrong_place(data, change, message):
+    first = data["train"].take(slice(0, marking.COUNT))
+    marked = replace(first, decoy_mask=change(first.decoy_mask))
+    feedback = marking.check_marks(marked, data)
+    assert not feedback.passed
+    assert message in feedback.message
+    assert feedback.hint
+
+
+def test_painted_masks_come_back(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(project, "root", lambda: tmp_path)
+    images, annotations = marking.folders(data)
+    assert not marking.marks(data, "mine").decoy_mask.any()
+    mask = data["train"].decoy_mask[3].numpy()
+    write_mask(mask_path(annotations, "03.png", "wrong"), mask)
+    marked = marking.marks(data, "mine")
+    assert torch.equal(marked.images, data["train"].images[: marking.COUNT])
+    assert torch.equal(marked.labels, data["train"].labels[: marking.COUNT])
+    assert marked.decoy_mask.flatten(1).any(1).nonzero()[:, 0].tolist() == [3]
+    assert marking.check_marks(marked, data).passed
+
+
+def test_marks_count_where_they_are_asked_for(data):
+    marked = marking.marks(data, "simulated")
+    some = marking.at_hand(data, marked, "wrong", only=[2, 5])
+    assert some.decoy_mask.flatten(1).any(1).nonzero()[:, 0].tolist() == [2, 5]
+    assert not some.object_mask.any()
+    assert marking.at_hand(data, marked, "object", only=[0]).object_mask[0].any()

@@ -1,0 +1,134 @@
+"""Training and figures on made-up images; the notebooks run them on Fashion-MNIST."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from course import distances, figures, gaming, measuring, task
+from matplotlib.colors import same_color
+from torch import nn
+
+from xblcore import methods
+from xblcore.examples import Examples
+
+COUNT = 20
+
+
+@pytest.fixture
+def examples() -> Examples:
+    images = torch.zeros(COUNT, 1, 28, 28, dtype=torch.uint8)
+    images[:, :, 4:24, 4:28] = 120
+    decoy = torch.zeros(COUNT, 28, 28, dtype=torch.bool)
+    decoy[:, :4, :4] = True
+    images[:, 0][decoy] = 200
+    return Examples(images, torch.arange(COUNT) % 10, (images[:, 0] == 120), decoy)
+
+
+class Always(nn.Module):
+    """A network with one answer."""
+
+    def __init__(self, answer: int) -> None:
+        super().__init__()
+        self.logits = nn.functional.one_hot(torch.tensor(answer), 10).float()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.logits.expand(len(images), -1)
+
+
+def test_the_cells_of_the_decoy_and_those_that_see_it(examples):
+    assert task.cells(examples).decoy_mask[0].sum() == 4
+    assert task.cells(examples, margin=task.MARGIN).decoy_mask[0].sum() == 16
+    assert task.patch_greys(examples).tolist() == [200] * COUNT
+
+
+def test_each_decoy_is_in_the_corner():
+    image = torch.zeros(1, 28, 28, dtype=torch.uint8)
+    variants = task.with_each_decoy(image, corner=task.CORNERS.index("bottom left"))
+    assert variants[:, 0, 24:, :4].amin((1, 2)).tolist() == [255 - 25 * k for k in range(10)]
+    assert variants.sum() == variants[:, :, 24:, :4].sum()
+
+
+def test_own_loss_trains_as_that_of_the_library(examples):
+    own = task.own_method("own", distances.as_penalty(distances.xbl_d_plus.solution), weight=5)
+    # The signs of both losses come from the same generator.
+    networks = [
+        task.train(examples, method, epochs=2, progress=False) for method in (own, "xbl_d_plus")
+    ]
+    for first, second in zip(*(network.parameters() for network in networks), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+
+
+def test_training_on_starts_from_a_network_and_leaves_it_alone(examples, capsys):
+    start = task.train(examples, epochs=1)
+    assert "ERM: 100%" in capsys.readouterr().out
+    before = [weight.clone() for weight in start.parameters()]
+    further = task.train(examples, "xbl_d", start=start, epochs=1, weight=0, progress=False)
+    assert all(map(torch.equal, before, start.parameters()))
+    assert not all(map(torch.equal, before, further.parameters()))
+    fresh = list(task.new_model().parameters())
+    gaps = [(further.head[2].weight - other).norm() for other in (before[4], fresh[4])]
+    assert gaps[0] < gaps[1]
+
+
+def test_scores_and_recovery(examples):
+    clean = replace(examples, labels=torch.tensor([3] * 5 + [4] * 15))
+    splits = ("val", "test_decoy", "test_decoy_swapped", "test_clean")
+    scores = task.scores(Always(3), dict.fromkeys(splits, clean))
+    assert scores == task.Scores(with_decoy=0.25, clean=0.25, flip_rate=0)
+    better = replace(scores, clean=0.5)
+    assert task.recovery(better, scores, replace(scores, clean=0.75)) == 0.5
+
+
+@pytest.mark.parametrize(("gap", "nearest"), [(0, 1.0), (20, math.hypot(11, 11))])
+def test_half_size_garments_with_a_decoy(examples, gap, nearest):
+    clean = replace(examples, decoy_mask=examples.decoy_mask & False)
+    scene, swapped = measuring.half_size(clean, gap=gap, predictive=True)
+    assert task.patch_greys(scene)[:10].tolist() == [255 - 25 * k for k in range(10)]
+    assert (task.patch_greys(scene) != task.patch_greys(swapped)).all()
+    rows, columns = scene.decoy_mask[0].nonzero(as_tuple=True)
+    inside = scene.object_mask[0].nonzero()
+    gaps = [(inside - torch.tensor(at)).float().norm(dim=1).min() for at in zip(rows, columns)]
+    assert min(gaps).item() == pytest.approx(nearest, abs=1.5)
+    honest, _ = measuring.half_size(clean, gap=None, predictive=True)
+    assert not honest.decoy_mask.any()
+
+
+class Corner(nn.Module):
+    """Answers by the brightness of the upper left cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.AvgPool2d(2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        corner = self.features(images)[:, 0, 0, 0]
+        return torch.stack([corner, 0.5 - corner], 1)
+
+
+@pytest.mark.parametrize("explainer", ["hires_cam", "input_x_gradient"])
+def test_wrong_reason_of_a_network_that_uses_one_of_the_decoys_four_cells(examples, explainer):
+    assert gaming.mean_wrong(Corner(), examples, explainer) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("answer", [2, 4])
+def test_bold_is_the_class_of_the_decoy_and_orange_is_wrong(answer):
+    fig = figures.each_decoy(Always(answer), torch.zeros(1, 28, 28, dtype=torch.uint8), 2)
+    labels = [ax.xaxis.label for ax in fig.axes]
+    assert [text.get_weight() == "bold" for text in labels] == [k == answer for k in range(10)]
+    wrong = [not same_color(text.get_color(), "black") for text in labels]
+    assert wrong == ["✗" in text.get_text() for text in labels] == [answer != 2] * 10
+
+
+def test_bars_show_every_value():
+    values = {"energy": {"erm": 0.25, "mine": math.nan}, "IoU": {"erm": -0.1, "mine": 1.0}}
+    fig = figures.bars(values, guesses={"IoU": 0.5})
+    texts = [text.get_text() for ax in fig.axes for text in ax.texts]
+    assert texts == ["0.25", "undefined", "−0.10", "1.00"]
+    assert fig.axes[1].get_xlim()[0] == -0.1
+    assert [patch.get_width() for patch in fig.axes[1].patches] == [-0.1, 1.0]
+    assert methods.METHODS["erm"].label in [
+        text.get_text() for text in fig.axes[0].get_yticklabels()
+    ]

@@ -6,7 +6,6 @@ Source: Ross, Hughes and Doshi-Velez 2017, "Right for the Right Reasons" (Decoy 
 from __future__ import annotations
 
 import colorsys
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -38,8 +37,6 @@ class Decoy:
         pattern: ``plain``, or every other row (``striped``) or pixel (``chequered``) black.
         predictive: share of the training and validation images whose patch has the value of their
             class; the others have that of another class.
-        count: 1, or 2 for a second, chequered patch in the opposite corner. It predicts the label
-            in a code of its own: the values of the classes in reverse order.
     """
 
     size: int = 4
@@ -47,7 +44,6 @@ class Decoy:
     gap: int = 0
     pattern: Pattern = "plain"
     predictive: float = 1.0
-    count: int = 1
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -55,7 +51,6 @@ class Decoy:
         for name, choices in (
             ("place", ("corner", "top_left", "object")),
             ("pattern", ("plain", "striped", "chequered")),
-            ("count", (1, 2)),
         ):
             if getattr(self, name) not in choices:
                 names = ", ".join(map(str, choices))
@@ -70,16 +65,12 @@ class Decoyed:
 
     Attributes:
         examples: with the decoy; covered pixels are no longer part of the object.
-        swapped: the same, but the (first) decoy has the value of another class.
-        second_swapped: the same for the second decoy; None if there is only one.
-        first_mask: bool ``(N, H, W)``, pixels of the first decoy.
-        codes: int64 ``(N,)``, the class whose value the first decoy has.
+        swapped: the same with the decoy of another class.
+        codes: int64 ``(N,)``, the class whose value the decoy has.
     """
 
     examples: Examples
     swapped: Examples
-    second_swapped: Examples | None
-    first_mask: torch.Tensor
     codes: torch.Tensor
 
 
@@ -109,41 +100,22 @@ def add_decoys(
     if clean.images.dtype != torch.uint8:
         raise ValueError(f"images must be uint8, got {clean.images.dtype}")
     side = min(clean.images.shape[2:])
-    if decoy.count * decoy.size > side:
-        raise ValueError(
-            f"size must fit images of {side} pixels, got {decoy.count} decoy(s) of {decoy.size}"
-        )
+    if decoy.size > side:
+        raise ValueError(f"size must be at most {side}, the side of the images, got {decoy.size}")
     generator = np.random.default_rng(seed)
     labels, classes = clean.labels.numpy(), len(palette)
     codes = labels.copy() if predictive else generator.integers(classes, size=len(labels))
-    first = _positions(clean, decoy, generator)
-    patches = [(first, palette, decoy.pattern)]
-    if decoy.count == 2:
-        opposite = np.array(clean.images.shape[2:]) - decoy.size - first
-        patches.append((opposite, palette[::-1], "chequered"))
-    values: list[Pixels] = []
-    swapped: list[Pixels] = []
-    own_codes: list[Integers] = []
-    for _, colours, _ in patches:
-        own = codes
-        if values and not predictive:  # the second decoy is random by itself
-            own = generator.integers(classes, size=len(labels))
-        other = other_class(own, classes, generator)
-        if predictive and decoy.predictive < 1:
-            keep = generator.random(len(own)) < decoy.predictive
-            own, other = np.where(keep, own, other), np.where(keep, other, own)
-        values.append(colours[own])
-        swapped.append(colours[other])
-        own_codes.append(own)
+    positions = _positions(clean, decoy, generator)
+    other = other_class(codes, classes, generator)
+    if predictive and decoy.predictive < 1:
+        keep = generator.random(len(codes)) < decoy.predictive
+        codes, other = np.where(keep, codes, other), np.where(keep, other, codes)
 
-    def render(which: int | None) -> Examples:
-        """Return the images, with the decoy number ``which`` swapped."""
-        images, everything = clean.images.numpy(), np.zeros(clean.object_mask.shape, bool)
-        for n, (positions, _, pattern) in enumerate(patches):
-            colours = swapped[n] if n == which else values[n]
-            images, mask = put_patch(images, colours, positions, decoy.size, pattern=pattern)
-            everything |= mask
-        covered = torch.from_numpy(everything)
+    def render(values: Integers) -> Examples:
+        images, mask = put_patch(
+            clean.images.numpy(), palette[values], positions, decoy.size, pattern=decoy.pattern
+        )
+        covered = torch.from_numpy(mask)
         return replace(
             clean,
             images=torch.from_numpy(images),
@@ -151,14 +123,7 @@ def add_decoys(
             decoy_mask=covered,
         )
 
-    return Decoyed(
-        render(None),
-        render(0),
-        render(1) if decoy.count == 2 else None,
-        torch.from_numpy(patch_mask(first, (clean.images.shape[2], clean.images.shape[3]),
-                                    decoy.size)),
-        torch.from_numpy(own_codes[0]),
-    )  # fmt: skip
+    return Decoyed(render(codes), render(other), torch.from_numpy(codes))
 
 
 def patch_mask(positions: Integers, shape: tuple[int, int], size: int) -> Mask:
@@ -264,49 +229,3 @@ def other_class(codes: Integers, classes: int, generator: np.random.Generator) -
     [1, 0]
     """
     return (codes + generator.integers(1, classes, size=len(codes))) % classes
-
-
-def mutual_information(values: Integers, labels: Integers) -> float:
-    r"""How much a decoy tells about the label, in bits: from 0 to ``log2(classes)``.
-
-    The plug-in estimate ``sum_{v,c} p(v,c) log2(p(v,c) / (p(v) p(c)))`` from observed frequencies.
-
-    Args:
-        values: ``(N,)``.
-        labels: ``(N,)``.
-
-    >>> mutual_information(np.array([9, 9, 5, 5]), np.array([0, 0, 1, 1]))
-    1.0
-    """
-    counts = _joint_counts(values, labels)
-    joint = counts / counts.sum()
-    independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    seen = joint > 0
-    return max(0.0, float((joint[seen] * np.log2(joint[seen] / independent[seen])).sum()))
-
-
-def chance_information(values: Integers, labels: Integers) -> float:
-    """Mean of :func:`mutual_information` for independent arrays, in bits.
-
-    ``(V - 1) (K - 1) / (2 N ln 2)`` for ``V`` values and ``K`` classes in ``N`` images, to first
-    order in ``1 / N``. Source: Miller 1955, "Note on the bias of information estimates".
-
-    >>> round(chance_information(np.array([9, 5, 9, 5]), np.array([0, 0, 1, 1])), 3)
-    0.18
-    """
-    counts = _joint_counts(values, labels)
-    freedom: int = (counts.shape[0] - 1) * (counts.shape[1] - 1)
-    return freedom / (2 * int(counts.sum()) * math.log(2))
-
-
-def _joint_counts(values: Integers, labels: Integers) -> Integers:
-    if len(values) == 0 or np.shape(labels) != (len(values),):
-        raise ValueError(
-            "values and labels must have the same length, at least 1, "
-            f"got shapes {np.shape(values)} and {np.shape(labels)}"
-        )
-    seen, value = np.unique(values, return_inverse=True)
-    classes, label = np.unique(labels, return_inverse=True)
-    counts = np.zeros((len(seen), len(classes)), np.int64)
-    np.add.at(counts, (value, label), 1)
-    return counts

@@ -101,6 +101,12 @@ class Examples:
         marked = distance.to_grid(self.object_mask.cpu().numpy(), size)
         only_wrong = ~marked.any((1, 2), keepdims=True) & wrong.any((1, 2), keepdims=True)
         marked |= only_wrong & ~wrong
+        if covered := int((wrong.any((1, 2)) & ~marked.any((1, 2))).sum()):
+            raise ValueError(
+                f"margin must leave cells that do not see the wrong region, got {margin} pixels, "
+                f"with which all cells of {covered} images see it; use a smaller margin, for "
+                "example receptive_field(..., share=0.9).margin, or annotate the object"
+            )
         device = self.labels.device
         arrays = (marked, wrong, distance.distance_map(marked))
         return replace(self, cells=Cells(*(torch.from_numpy(array).to(device) for array in arrays)))

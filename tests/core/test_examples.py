@@ -86,3 +86,13 @@ def test_pixels_are_scaled_once() -> None:
     moved = toys.shortcut(2).to("meta")
     assert moved.images.device.type == moved.cells.distance.device.type == "meta"
     assert stored.to("cpu").cells is None
+
+
+def test_a_wrong_region_that_every_cell_sees_is_an_error() -> None:
+    """Silently, such an image would count as not annotated."""
+    wrong = torch.zeros(1, 4, 4, dtype=torch.bool)
+    wrong[0, 0, 0] = True
+    examples = Examples(torch.zeros(1, 1, 4, 4), torch.tensor([0]), wrong & False, wrong)
+    assert examples.on_grid((4, 4), margin=2).cells.distance.isfinite().all()
+    with pytest.raises(ValueError, match="margin must leave cells .*, got 3 pixels"):
+        examples.on_grid((4, 4), margin=3)

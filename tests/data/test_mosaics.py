@@ -10,7 +10,7 @@ import torch
 
 from tests.data.tiny import make_raw
 from xblcore import data
-from xblcore.data import cifar10, mosaics
+from xblcore.data import cifar10
 from xblcore.data.splits import Drawn, clean_examples
 from xblcore.examples import Examples
 
@@ -27,7 +27,7 @@ def numbered_photos(count: int) -> Examples:
 def compose(count: int, *, context: float | None = None) -> Drawn:
     photos = numbered_photos(100)
     objects = [np.array([7, 17, 27]), np.array([9, 19])]
-    return mosaics.compose(photos, objects, count, np.random.default_rng(0), context=context)
+    return cifar10.compose(photos, objects, count, np.random.default_rng(0), context=context)
 
 
 def test_mosaic_shows_the_object_on_its_mask_and_four_background_photos_elsewhere() -> None:
@@ -68,14 +68,16 @@ def test_context_ties_the_background_to_the_label(context: float | None, expecte
         drawn.examples.labels.tolist(), strict=True,
     ):  # fmt: skip
         classes = set(np.unique(image[0][~mask] % 10))
-        tied.append(classes == {cifar10.CLASSES.index(mosaics.TIED[label])})
+        tied.append(classes == {cifar10.CLASSES.index(cifar10.TIED[label])})
     assert np.mean(tied) == pytest.approx(expected, abs=0.05)
 
 
 def test_training_and_test_mosaics_use_different_photos(tmp_path: Path) -> None:
     raw = make_raw(tmp_path, n_train=200, n_test=100)
     train, test = (drawn.examples for drawn in cifar10.read(raw))
-    splits = mosaics.draw(raw, data.DataConfig(n_train=30, n_val=10, n_test=20, context=0.5))
+    splits = cifar10.draw_mosaics(
+        raw, data.DataConfig(n_train=30, n_val=10, n_test=20, context=0.5)
+    )
     used = {}
     for name, drawn in splits.items():
         pool = train if name in ("train", "val") else test

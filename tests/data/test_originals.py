@@ -37,43 +37,35 @@ def test_object_of_fashion_mnist_is_what_is_not_black(tmp_path: Path) -> None:
     assert torch.equal(drawn.examples.images[:, 0, 13, 14], (drawn.source + 1).to(torch.uint8))
 
 
-def batch(images: np.ndarray, labels: np.ndarray) -> bytes:
-    """A batch of the original archive: channel, row, column."""
-    rows = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
-    return pickle.dumps({b"data": rows, b"labels": labels.tolist()})
-
-
 def write_archive(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
-    parts = [
-        *np.array_split(np.arange(len(images) - 2), 5),
-        np.arange(len(images) - 2, len(images)),
-    ]
+    """Write images ``(12, 32, 32, 3)`` in the format of the original archive."""
+    rows = images.transpose(0, 3, 1, 2).reshape(len(images), -1)  # channel, row, column
     names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
     with tarfile.open(path, "w:gz") as archive:
-        for name, part in zip(names, parts, strict=True):
-            content = batch(images[part], labels[part])
+        for n, name in enumerate(names):
+            part = np.s_[2 * n : 2 * n + 2]
+            content = pickle.dumps({b"data": rows[part], b"labels": labels[part].tolist()})
             member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
 
 
-@pytest.mark.parametrize("altered", [False, True])
-def test_archive_and_package_hold_the_same_images(
-    altered: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("name", ["ARCHIVE", "PACKAGE"])
+def test_archive_and_package_are_read_alike(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (12, 32, 32, 3), np.uint8)
     labels = generator.integers(0, 10, 12)
     (tmp_path / "cifar10").mkdir()
-    write_archive(cifar10.ARCHIVE.path(tmp_path), images, labels)
-    images[3, 4, 5, 1] += altered
-    write_package(
-        cifar10.PACKAGE.path(tmp_path), (images[:10], labels[:10]), (images[10:], labels[10:])
-    )
+    if name == "ARCHIVE":
+        write_archive(cifar10.ARCHIVE.path(tmp_path), images, labels)
+    else:
+        write_package(
+            cifar10.PACKAGE.path(tmp_path), (images[:10], labels[:10]), (images[10:], labels[10:])
+        )
     monkeypatch.setattr(cifar10.RawFile, "is_valid", lambda file, raw: file.path(raw).is_file())
     train, test = cifar10.read(tmp_path)
-    assert ("differ" in caplog.text) == altered
-    images[3, 4, 5, 1] -= altered  # the original archive has precedence
     both = torch.cat([train.examples.images, test.examples.images])
     assert np.array_equal(both.numpy(), images.transpose(0, 3, 1, 2))
     assert torch.cat([train.examples.labels, test.examples.labels]).tolist() == labels.tolist()
@@ -81,7 +73,7 @@ def test_archive_and_package_hold_the_same_images(
 
 
 @pytest.mark.skipif(
-    not (cifar10.PACKAGE.path(RAW).is_file() or cifar10.ARCHIVE.path(RAW).is_file()),
+    not (cifar10.PACKAGE.is_valid(RAW) or cifar10.ARCHIVE.is_valid(RAW)),
     reason="CIFAR-10 was not fetched",
 )
 def test_cifar10_is_the_original() -> None:

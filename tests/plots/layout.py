@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
@@ -69,14 +67,6 @@ def unexplained(fig: Figure) -> set[str]:
             if isinstance(dots, PathCollection):
                 used |= {colors.to_hex(colour) for colour in dots.get_facecolors()}
     return used - known
-
-
-def beyond(ax: Axes) -> list[Line2D]:
-    """Return the lines with points outside of the x axis."""
-    low, high = sorted(ax.get_xlim())
-    data = [line for line in ax.lines if line.get_transform() == ax.transData]
-    return [line for line in data if len(x := np.asarray(line.get_xdata(), float))
-            and (x.min() < low - 1e-9 or x.max() > high + 1e-9)]  # fmt: skip
 
 
 def arrows(ax: Axes) -> int:

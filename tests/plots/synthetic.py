@@ -31,7 +31,6 @@ def make_runs(
     seeds: int = 5,
     conditions: Sequence[dict[str, Any]] = ({},),
     explainers: Sequence[str] = (),
-    noise: float = 0.03,
 ) -> pd.DataFrame:
     """Return runs of every task (with its kind of data), method, condition and seed."""
     rng = np.random.default_rng(0)
@@ -45,7 +44,7 @@ def make_runs(
                     about = {"task": task, "data": data, "method": method, "weight": 3.0,
                              "seed": seed, "condition": str(changed), **CONDITION, **changed,
                              "seconds": 9.0, "nan_share": 0.0}  # fmt: skip
-                    draw = rng.normal(0, noise)
+                    draw = rng.normal(0, 0.03)
                     numbers = _numbers(clean - worse + draw, flips + worse - draw, explainers, rng)
                     rows += [{**about, "split": split, "explainer": explainer, "metric": metric,
                               "value": value, "worst": value}

@@ -21,71 +21,68 @@ FEW = ("erm", "oracle", "xbl_d_plus", "rrr", "rrr_g")
 
 
 @pytest.mark.parametrize(
-    ("numbers", "ends", "arrows", "word"),
+    ("numbers", "arrows", "word"),
     [
-        ((0.5, 0.2, 0.8), [0.2, 0.8], 0, None),
-        ((0.5, -3.0, 0.8), [0.0, 0.8], 1, None),
-        ((0.5, -3.0, 3.0), [0.0, 1.0], 2, None),
-        ((-2.0, -3.0, -1.0), None, 1, "−2.00"),
-        ((2.0, 0.5, 3.5), [0.5, 1.0], 1, "2.00"),
-        ((0.5, NAN, NAN), [0.5, 0.5], 0, None),  # a single seed has no interval
-        ((NAN, NAN, NAN), None, 0, "undefined"),
+        ((0.5, 0.2, 0.8), 0, None),
+        ((0.5, -3.0, 0.8), 1, None),
+        ((0.5, -3.0, 3.0), 2, None),
+        ((-2.0, -3.0, -1.0), 1, "−2.00"),
+        ((2.0, 0.5, 3.5), 1, "2.00"),
+        ((0.5, NAN, NAN), 0, None),  # a single seed has no interval
+        ((NAN, NAN, NAN), 0, "undefined"),
     ],
 )
 def test_what_exceeds_the_axis_is_an_arrow(
-    numbers: tuple[float, ...], ends: list[float] | None, arrows: int, word: str | None
+    numbers: tuple[float, ...], arrows: int, word: str | None
 ) -> None:
     ax = plt.figure().subplots()
     ax.set_xlim(0, 1)
     row = dict(zip(("mean", "ci_low", "ci_high"), numbers, strict=True))
-    assert charts.interval(ax, row, 0.0, Look("", BLUE)) == (arrows > 0)
+    charts.interval(ax, row, 0.0, Look("", BLUE))
     assert layout.arrows(ax) == arrows
-    assert layout.beyond(ax) == []
     assert [text.get_text() for text in ax.texts] == ([word] if word else [])
-    lines = [list(line.get_xdata()) for line in ax.lines if line.get_marker() == "None"]
-    assert lines == ([ends] if ends else [])
+    ends = [list(line.get_xdata()) for line in ax.lines if line.get_marker() == "|"]
+    mean, low, high = numbers
+    assert ends == ([] if np.isnan(mean) else [[mean, mean]] if np.isnan(low) else [[low, high]])
 
 
-def test_by_method_shows_means_and_seeds_within_the_axis() -> None:
+def test_the_summary_shows_means_and_seeds_within_the_axis() -> None:
     runs = make_runs(FEW)
     far = (runs["method"] == "rrr") & (runs["split"] == "test_clean") & (runs["seed"] == 0)
     runs.loc[far, "value"] = 5.0  # recovery far above 1.6
     table = tables.summarise(runs)
-    table.loc[(table["method"] == "rrr_g"), "nan_share"] = 0.25
-    ax = charts.by_method(plt.figure().subplots(), table, "recovery", "test_clean", runs=runs)
+    table.loc[table["method"] == "rrr_g", "nan_share"] = 0.25
+    fig = charts.summary(plt.figure(), runs, table)
+    ax = fig.axes[0]
     means = tables.select(table, "recovery", split="test_clean").set_index("method")["mean"]
     shown = [line.get_xdata()[0] for line in ax.lines if line.get_marker() in ("o", "v")
              and line.get_markersize() > 5]  # fmt: skip
     assert shown == pytest.approx([means["xbl_d_plus"], means["rrr_g"]])
-    assert layout.beyond(ax) == []
-    assert layout.arrows(ax) >= 1
-    figure = ax.figure
-    assert "continues beyond the axis" in layout.legend_labels(figure)
+    assert layout.arrows(ax) >= 2  # of the interval and of the seed
+    assert "continues beyond the axis" in layout.legend_labels(fig)
     assert any(text.get_text().endswith("25% NaN") for text in ax.texts)
-    title = ax.get_title()
+    title = layout.title(fig)
     assert f"RRR recovers {means['rrr']:.2f} of the accuracy lost to the decoy" in title
-
-
-def test_a_table_of_several_tasks_or_conditions_is_refused() -> None:
-    runs = make_runs(FEW, tasks=[("decoy_cifar10", "original"), ("decoy_coco", "stand-in")])
-    with pytest.raises(ValueError, match="one row per method.*select one task"):
-        charts.by_method(plt.figure().subplots(), tables.summarise(runs), "recovery", "test_clean")
+    assert f"RRR-G: {means['rrr_g']:.2f}" in title
 
 
 @pytest.mark.parametrize(
-    ("metric", "values", "expected"),
+    ("values", "expected"),
     [
-        ("recovery", [0.0, 1.0, 1.01, 0.12],
+        ([0.0, 1.0, 1.01, 0.12],
          "XBL-D+ recovers 1.01 of the accuracy lost to the decoy; RRR-G: 0.12"),
-        ("decoy_flip_rate", [1.0, 0.0, 0.01, 0.9],
-         "Swapping the decoy changes 0.01 of the predictions of XBL-D+, 0.90 of those of RRR-G"),
-        ("iou", [NAN, NAN, 0.5, NAN], "IoU is 0.50 for XBL-D+"),
-        ("recovery", [0.0, 1.0, NAN, NAN], "Recovery is undefined for every method"),
+        ([0.0, 1.0, 0.5, NAN], "XBL-D+ recovers 0.50 of the accuracy lost to the decoy"),
+        ([0.0, 1.0, NAN, NAN], "Recovery is undefined for every method"),
     ],
 )  # fmt: skip
-def test_findings_leave_out_the_bounds(metric: str, values: list[float], expected: str) -> None:
-    means = pd.Series(values, ["erm", "oracle", "xbl_d_plus", "rrr_g"])
-    assert charts.finding(metric, "test_clean", means) == expected
+def test_findings_leave_out_the_bounds(values: list[float], expected: str) -> None:
+    methods = ["erm", "oracle", "xbl_d_plus", "rrr_g"]
+    recovery = pd.DataFrame({"task": "decoy_coco", "method": methods, "mean": values})
+    assert charts._finding(recovery) == expected
+    other = recovery.assign(task="decoy_cifar10", mean=[0.0, 1.0, 0.25, 0.75])
+    both = charts._finding(pd.concat([other, recovery], ignore_index=True))
+    assert both.startswith("Highest recovery: RRR-G 0.75 (Decoy CIFAR-10)")
+    assert ("XBL-D+" in both) == ("XBL-D+" in expected)
 
 
 def test_the_chosen_weight_is_marked_and_methods_at_chance_are_named() -> None:
@@ -111,7 +108,7 @@ def test_the_explainer_that_overstates_most_is_named_and_trained_on_cells_are_ou
     )  # fmt: skip
     boxes = [patch for patch in fig.axes[0].patches if isinstance(patch, Rectangle)]
     outlined = {patch.xy for patch in boxes if not patch.get_fill()}
-    assert outlined == {(-0.44, 0.6), (0.56, 1.6)}  # Grad-CAM of XBL-D, HiResCAM of XBL-D+
+    assert outlined == {(0.06, 1.1), (1.06, 2.1)}  # Grad-CAM of XBL-D, HiResCAM of XBL-D+
     assert "undefined" in layout.legend_labels(fig)
 
 
@@ -127,20 +124,6 @@ def test_every_metric_is_better_to_the_right() -> None:
         [dots.get_offsets()[:, 0] for dots in axes["Decoy flip rate"].collections]
     )
     np.testing.assert_allclose(sorted(shown), sorted(-points["decoy_flip_rate"]))
-
-
-def test_the_receptive_field_is_marked_in_cells() -> None:
-    table = pd.DataFrame({"margin": [0, 6, 12], "mean": [0.2, 1.0, 0.9]}).assign(
-        task="decoy_cifar10", data="original", method="xbl_d_plus", split="test_clean",
-        explainer="none", metric="recovery", network="resnet8", field=3.0, ci_low=-5.0, ci_high=1.0,
-    )  # fmt: skip
-    flips = table.assign(metric="decoy_flip_rate", split="test_decoy", ci_low=0.0)
-    both = pd.concat([table, flips]).assign(cells=lambda rows: rows["margin"] / 2)
-    fig = charts.receptive_field(plt.figure(), both)
-    assert all(ax.lines[0].get_xdata()[0] == 3.0 for ax in fig.axes)
-    assert "continues beyond the axis" in layout.legend_labels(fig)
-    title = layout.title(fig)
-    assert "smaller than the receptive field: 0.20; with the receptive field or more: 1.00" in title
 
 
 def conditions(by: str, *values: Any) -> pd.DataFrame:
@@ -172,7 +155,7 @@ def test_the_finding_is_the_worst_case_over_the_conditions() -> None:
         rows = recovery & (table["method"] == method) & (table["feedback"] == kind)
         table.loc[rows, "mean"] = value
     table = table[table["method"] != "rrr_g"]
-    fig = experiments.by_condition(plt.figure(), table, by="feedback", labels={"random": "chance"})
+    fig = experiments.by_condition(plt.figure(), table, by="feedback")
     title = layout.title(fig)
-    assert "Worst recovery over the quality of the annotations: XBL-D+ 0.80 (chance)" in title
-    assert "RRR −0.30 (chance)" in title
+    assert "Worst recovery over the quality of the annotations: XBL-D+ 0.80 (random)" in title
+    assert "RRR −0.30 (random)" in title

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib import colors
 from matplotlib import pyplot as plt
 from matplotlib.markers import MarkerStyle
 
@@ -25,10 +23,11 @@ DECOY[:, 2:, 2:] = True
 def test_an_outline_is_the_border_of_the_mask() -> None:
     ax = plt.figure().subplots()
     images.outline(images.show(ax, PICTURES[0]), DECOY[0], colour=images.DECOY)
-    segments = np.concatenate(ax.collections[1].get_segments())
-    assert len(segments) == 2 * 8  # a square of 2 x 2 cells has eight edges
-    assert segments.min() == 0.5 and segments.max() == 1.0
-    assert np.isin(segments, [0.5, 0.75, 1.0]).all()
+    (line,) = ax.lines
+    x, y = line.get_data()
+    assert (x.min(), x.max(), y.min(), y.max()) == pytest.approx((0.5, 1.0, 0.5, 1.0))
+    area = abs(np.sum(x[1:] * y[:-1] - x[:-1] * y[1:])) / 2  # shoelace formula
+    assert area == pytest.approx(0.25, abs=0.002)
 
 
 def gallery(cams: dict[str, np.ndarray]) -> plt.Figure:
@@ -70,13 +69,6 @@ def test_methods_have_different_looks() -> None:
     for look in looks:
         MarkerStyle(look.marker)
         assert look.colour in style.COLOURS.values()
-
-
-def test_colours_differ_with_red_green_deficiency() -> None:
-    """Deuteranopia after Vienot et al. 1999: no two colours of the palette look the same."""
-    matrix = np.array([[0.625, 0.375, 0], [0.7, 0.3, 0], [0, 0.3, 0.7]])
-    seen = [matrix @ np.array(colors.to_rgb(colour)) for colour in style.COLOURS.values()]
-    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 0.1
 
 
 def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:

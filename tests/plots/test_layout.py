@@ -31,14 +31,10 @@ def summary(methods: tuple[str, ...], *tasks: tuple[str, str]) -> Figure:
     return charts.summary(plt.figure(), runs, tables.summarise(runs))
 
 
-def shares(methods: tuple[str, ...]) -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    columns = [*EXPLAINERS, "decoy_flip_rate"]
-    return pd.DataFrame(rng.uniform(-1, 1, (len(methods), 7)), list(methods), columns)
-
-
 def explainers(methods: tuple[str, ...]) -> Figure:
-    return charts.explainers(plt.figure(), shares(methods), **ABOUT)
+    columns = [*EXPLAINERS, "decoy_flip_rate"]
+    values = np.random.default_rng(0).uniform(-1, 1, (len(methods), len(columns)))
+    return charts.explainers(plt.figure(), pd.DataFrame(values, list(methods), columns), **ABOUT)
 
 
 def metrics(methods: tuple[str, ...]) -> Figure:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.stats import norm, spearmanr, t, ttest_1samp, ttest_rel
 
@@ -32,24 +31,10 @@ def alike(seed: int = 0, *, methods: int = 8) -> tuple[np.ndarray, np.ndarray]:
 def test_recovery_by_hand() -> None:
     found = stats.recovery([0.4, 0.6, 0.8, 0.9, 0.3], [0.4] * 5, [0.8] * 5)
     assert found == pytest.approx([0, 0.5, 1, 1.25, -0.25])
-
-
-@pytest.mark.parametrize(
-    ("erm", "oracle", "min_gap", "expected"),
-    [
-        (0.8, 0.8, 0.01, nan),  # nothing was lost
-        (0.8, 0.7, 0.01, nan),  # the floor lies above the ceiling
-        (0.75, 0.755, 0.01, nan),  # too little was lost
-        (0.75, 0.7525, 0.0, 2.0),
-        (0.5, 0.75, 0.25, nan),  # not above the gap
-        (nan, 0.8, 0.01, nan),
-    ],
-)
-def test_recovery_is_undefined_where_nothing_was_lost(
-    erm: float, oracle: float, min_gap: float, expected: float
-) -> None:
-    found = stats.recovery([0.755, 0.6], [erm, 0.4], [oracle, 0.8], min_gap=min_gap)
-    assert found == pytest.approx([expected, 0.5], nan_ok=True)
+    # Undefined where nothing, or too little, was lost, or the floor lies above the ceiling.
+    found = stats.recovery([0.6] * 4, [0.8, 0.75, 0.8, nan], [0.8, 0.755, 0.7, 0.8])
+    assert np.isnan(found).all()
+    assert stats.recovery([0.75], [0.5], [0.75], min_gap=0.25) == pytest.approx([nan], nan_ok=True)
 
 
 def test_mean_ci_by_hand_and_by_the_t_test() -> None:
@@ -63,15 +48,11 @@ def test_mean_ci_by_hand_and_by_the_t_test() -> None:
 
 
 def test_paired_difference_is_the_paired_t_test() -> None:
-    generator = np.random.default_rng(0)
-    shared = generator.normal(size=6)
-    a, b = shared + 0.2 * generator.normal(size=6) + 1, shared
+    a, b = np.random.default_rng(0).normal(size=(2, 6))
     found = stats.paired_difference([*a, nan, 1.0], [*b, 2.0, nan])
     expected = ttest_rel(a, b).confidence_interval()
     assert ends(found) == pytest.approx((expected.low, expected.high))
     assert (found.n, found.dropped) == (6, 2)
-    unpaired = stats.mean_ci(a)
-    assert found.high - found.low < 0.5 * (unpaired.high - unpaired.low)
 
 
 @pytest.mark.filterwarnings("error")
@@ -80,44 +61,27 @@ def test_one_value_has_no_interval_and_none_has_no_mean() -> None:
     assert (one.value, one.n, one.dropped) == (2, 1, 1)
     assert (none.n, none.dropped) == (0, 2)
     assert np.isnan([*ends(one), none.value, *ends(none)]).all()
-    assert ends(stats.mean_ci([3.0] * 5)) == (3, 3)
 
 
 def test_rank_correlation_is_scipys_with_ties_and_nan() -> None:
     generator = np.random.default_rng(0)
     x = generator.integers(0, 5, 50).astype(float)
-    y = x + generator.integers(0, 8, 50)
+    y, z = x + generator.integers(0, 8, 50), generator.normal(size=50)
+    expected = spearmanr(x, y).statistic
     found = stats.rank_correlation([nan, 1, *x], [2, nan, *y])
-    expected = [spearmanr(x, y).statistic, 50, 2]
-    assert [found.value, found.n, found.dropped] == pytest.approx(expected)
-
-
-def test_difference_leaves_out_a_run_for_both_metrics() -> None:
-    x1, x2, y = np.random.default_rng(0).normal(size=(3, 20))
-    x1[0] = x2[1] = y[2] = nan
-    found = stats.correlation_difference(x1, x2, y)
-    expected = spearmanr(x1[3:], y[3:]).statistic - spearmanr(x2[3:], y[3:]).statistic
-    assert [found.value, found.n, found.dropped] == pytest.approx([expected, 17, 3])
-
-
-def test_difference_of_equivalent_metrics_is_exactly_zero() -> None:
-    x, noise = np.random.default_rng(0).normal(size=(2, 60))
-    same = stats.correlation_difference(x, 2 * x + 1, x + noise)
+    assert [found.value, found.n, found.dropped] == pytest.approx([expected, 50, 2])
+    # A run that lacks one metric is left out for both.
+    found = stats.correlation_difference([nan, 1, 1, *x], [1, nan, 1, *z], [1, 1, nan, *y])
+    expected -= spearmanr(z, y).statistic
+    assert [found.value, found.n, found.dropped] == pytest.approx([expected, 50, 3])
+    same = stats.correlation_difference(x, 2 * x + 1, y)
     assert (same.value, *ends(same)) == (0, 0, 0)
-
-
-def test_rank_correlation_depends_on_the_order_only() -> None:
-    x = np.arange(1.0, 21)
-    assert stats.rank_correlation(x, np.exp(x)) == Estimate(1.0, 1.0, 1.0, 20)
-    assert stats.rank_correlation(x, -(x**3)) == Estimate(-1.0, -1.0, -1.0, 20)
 
 
 @pytest.mark.parametrize(
     ("x", "n"), [([1.0, 1.0, 1.0, 1.0], 4), ([1.0, 2.0, nan, nan], 2), ([nan] * 4, 0)]
 )
-def test_rank_correlation_of_a_constant_or_of_two_pairs_is_undefined(
-    x: list[float], n: int
-) -> None:
+def test_rank_correlation_of_a_constant_or_two_pairs_is_undefined(x: list[float], n: int) -> None:
     found = stats.rank_correlation(x, [1.0, 2.0, 3.0, 4.0])
     assert np.isnan([found.value, *ends(found)]).all()
     assert (found.n, found.dropped) == (n, 4 - n)
@@ -142,13 +106,6 @@ def test_grouped_bootstrap_is_that_of_concatenated_groups() -> None:
         assert ends(found) == pytest.approx(np.quantile(expected, [tail, 1 - tail]))
 
 
-def test_copies_of_a_run_in_its_group_add_no_information() -> None:
-    x, y = alike()
-    once = stats.rank_correlation(x[::3], y[::3])
-    thrice = stats.rank_correlation(x, np.repeat(y[::3], 3), groups=GROUPS)
-    assert [thrice.value, *ends(thrice)] == pytest.approx([once.value, *ends(once)])
-
-
 def test_fewer_than_five_groups_have_no_interval() -> None:
     x, y = alike()
     for groups, finite in ((4, False), (5, True)):
@@ -156,8 +113,6 @@ def test_fewer_than_five_groups_have_no_interval() -> None:
         found = stats.rank_correlation(x[runs], y[runs], groups=GROUPS[runs])
         assert np.isfinite(ends(found)).all() == finite
         assert np.isfinite(found.value)
-    x[3:6] = nan  # all runs of one of the five
-    assert np.isnan(ends(stats.rank_correlation(x[:15], y[:15], groups=GROUPS[:15]))).all()
 
 
 def test_interval_contains_its_estimate() -> None:
@@ -167,14 +122,6 @@ def test_interval_contains_its_estimate() -> None:
         y = x + generator.normal(size=10) * 0.3
         found = stats.rank_correlation(x, y, groups=np.repeat(np.arange(5), 2), n_resamples=30)
         assert math.isnan(found.value) or -1 <= found.low <= found.value <= found.high <= 1
-
-
-def test_lower_level_gives_a_narrower_interval_and_the_seed_fixes_it() -> None:
-    x, y = np.random.default_rng(0).normal(size=(2, 30))
-    wide, narrow = (stats.rank_correlation(x, y, level=level) for level in (0.95, 0.5))
-    assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
-    assert stats.rank_correlation(x, y, seed=3) == stats.rank_correlation(x, y, seed=3)
-    assert ends(stats.rank_correlation(x, y, seed=4)) != ends(wide)
 
 
 def test_interval_over_groups_covers_the_true_correlation() -> None:
@@ -194,12 +141,10 @@ def test_interval_over_groups_covers_the_true_correlation() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "margin", "expected"),
     [
-        (0.1, 0.3, None, "supported"),
-        (0.1, 0.3, 0.5, "supported"),  # small, yet above 0
+        (0.1, 0.3, 0.5, "supported"),  # within the margin, yet above 0
         (0.0, 0.3, None, "undecided"),  # 0 itself is not above 0
         (-0.1, 0.3, 0.2, "undecided"),
         (-0.3, -0.1, None, "contradicted"),
-        (0.0, 0.0, None, "undecided"),
         (-0.02, 0.04, 0.05, "equivalent"),
         (-0.05, 0.04, 0.05, "undecided"),  # the margin itself is not within
         (nan, nan, 0.05, "undecided"),
@@ -209,11 +154,6 @@ def test_verdict(low: float, high: float, margin: float | None, expected: str) -
     assert stats.verdict(Estimate((low + high) / 2, low, high, 5), margin=margin) == expected
 
 
-def test_values_are_paired_by_position() -> None:
-    a, b = pd.Series([1.0, 2.0], index=[0, 1]), pd.Series([1.0, 2.0], index=[1, 0])
-    assert stats.paired_difference(a, b).value == 0
-
-
 @pytest.mark.parametrize(
     ("attempt", "message"),
     [
@@ -221,7 +161,6 @@ def test_values_are_paired_by_position() -> None:
         (lambda: stats.mean_ci([math.inf]), "values must be finite or NaN, got infinity"),
         (lambda: stats.paired_difference([1, 2], [1]), r"b must have shape \(2,\).*got \(1,\)"),
         (lambda: stats.recovery([1], [1, 2], [1]), r"erm must have shape \(1,\)"),
-        (lambda: stats.rank_correlation([1, 2], [1]), r"x1 must have|y must have"),
         (lambda: stats.correlation_difference([1], [1, 2], [1]), r"x2 must have shape \(1,\)"),
         (lambda: stats.rank_correlation([1, 2], [1, 2], groups=["a"]), r"groups must have shape"),
     ],

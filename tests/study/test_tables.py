@@ -135,6 +135,24 @@ def test_behaviour_table_by_hand() -> None:
     assert found.loc["RRR", "Seconds a run"] == "2.0"
 
 
+def test_condition_table_has_a_row_per_condition_and_method() -> None:
+    few = Condition(annotated=25)
+    table = accuracies(
+        ("erm", 0, 0.2, Condition()), ("oracle", 0, 0.6, Condition()), ("rrr", 0, 0.5, Condition()),
+        ("rrr", 0, 0.3, few), data="stand-in",
+    )  # fmt: skip
+    found = tables.condition_table(table, "annotated")
+    assert found["Task"].unique().tolist() == ["Decoy Fashion-MNIST (stand-in data)"]
+    rows = found[["Condition", "Method", "Accuracy, clean ↑", "Recovery ↑"]].to_numpy().tolist()
+    assert rows == [
+        ["main grid", "ERM", "0.200", "0.000"],
+        ["main grid", "Oracle", "0.600", "1.000"],
+        ["main grid", "RRR", "0.500", "0.750"],
+        ["annotated=25", "RRR", "0.300", "0.250"],
+    ]
+    assert found["Decoy flips ↓"].unique().tolist() == ["–"]  # not measured
+
+
 def test_two_classes_have_a_higher_chance_level() -> None:
     values = {("val", "none", "accuracy"): 0.6}
     found = [

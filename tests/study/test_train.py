@@ -92,20 +92,21 @@ def test_same_seed_gives_the_same_weights_bit_for_bit(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ramp_epochs", "expected"),
+    ("ramp_epochs", "every", "expected"),
     [
-        (0, [3, 3, 3, 3, 3, 3]),
-        (1.5, [0, 1, 2, 3, 3, 3]),
-        (3, [0, 0.5, 1, 1.5, 2, 2.5]),
-        (30, [0, 0.05, 0.1, 0.15, 0.2, 0.25]),
+        (0, 1, [3, 3, 3, 3, 3, 3]),
+        (1.5, 1, [0, 1, 2, 3, 3, 3]),
+        (3, 1, [0, 0.5, 1, 1.5, 2, 2.5]),
+        (30, 1, [0, 0.05, 0.1, 0.15, 0.2, 0.25]),
+        (1, 2, [0, 6, 6]),  # in every second step, with twice the weight
     ],
 )
-def test_weight_rises_over_the_ramp(ramp_epochs: float, expected: list[float]) -> None:
+def test_weight_rises_over_the_ramp(ramp_epochs: float, every: int, expected: list[float]) -> None:
     """Seen as the gradient of a penalty that is a parameter; two steps per epoch, weight 3."""
     model, seen = toys.small_net(), list[float]()
     model.alone = nn.Parameter(torch.zeros(()))
     model.alone.register_hook(lambda gradient: seen.append(gradient.item()))
-    config = dataclasses.replace(CONFIG, epochs=3, ramp_epochs=ramp_epochs)
+    config = dataclasses.replace(CONFIG, epochs=3, ramp_epochs=ramp_epochs, every=every)
     fit(model, toys.shortcut(32), own_method(lambda step: step.model.alone * 1), config)
     assert seen == pytest.approx(expected)
 
@@ -312,6 +313,7 @@ def test_penalty_without_gradient_is_fine_where_nothing_is_annotated() -> None:
         ("wrong", -0.1, "at least 0"),
         ("epochs", 0, "above 0"),
         ("batch_size", 0, "above 0"),
+        ("every", 0, "above 0"),
         ("learning_rate", math.nan, "above 0"),
     ],
 )

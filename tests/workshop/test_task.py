@@ -11,7 +11,7 @@ from course import distances, figures, gaming, measuring, task
 from matplotlib.colors import same_color
 from torch import nn
 
-from xblcore import methods
+from xblcore.distance import widen
 from xblcore.examples import Examples
 
 COUNT = 20
@@ -61,18 +61,6 @@ def test_own_loss_trains_as_that_of_the_library(examples):
         torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
 
 
-def test_training_on_starts_from_a_network_and_leaves_it_alone(examples, capsys):
-    start = task.train(examples, epochs=1)
-    assert "ERM: 100%" in capsys.readouterr().out
-    before = [weight.clone() for weight in start.parameters()]
-    further = task.train(examples, "xbl_d", start=start, epochs=1, weight=0, progress=False)
-    assert all(map(torch.equal, before, start.parameters()))
-    assert not all(map(torch.equal, before, further.parameters()))
-    fresh = list(task.new_model().parameters())
-    gaps = [(further.head[2].weight - other).norm() for other in (before[4], fresh[4])]
-    assert gaps[0] < gaps[1]
-
-
 def test_scores_and_recovery(examples):
     clean = replace(examples, labels=torch.tensor([3] * 5 + [4] * 15))
     splits = ("val", "test_decoy", "test_decoy_swapped", "test_clean")
@@ -82,18 +70,14 @@ def test_scores_and_recovery(examples):
     assert task.recovery(better, scores, replace(scores, clean=0.75)) == 0.5
 
 
-@pytest.mark.parametrize(("gap", "nearest"), [(0, 1.0), (20, math.hypot(11, 11))])
-def test_half_size_garments_with_a_decoy(examples, gap, nearest):
+@pytest.mark.parametrize(("gap", "touches"), [(0, True), (20, False)])
+def test_half_size_garments_with_a_decoy(examples, gap, touches):
     clean = replace(examples, decoy_mask=examples.decoy_mask & False)
     scene, swapped = measuring.half_size(clean, gap=gap, predictive=True)
     assert task.patch_greys(scene)[:10].tolist() == [255 - 25 * k for k in range(10)]
     assert (task.patch_greys(scene) != task.patch_greys(swapped)).all()
-    rows, columns = scene.decoy_mask[0].nonzero(as_tuple=True)
-    inside = scene.object_mask[0].nonzero()
-    gaps = [(inside - torch.tensor(at)).float().norm(dim=1).min() for at in zip(rows, columns)]
-    assert min(gaps).item() == pytest.approx(nearest, abs=1.5)
-    honest, _ = measuring.half_size(clean, gap=None, predictive=True)
-    assert not honest.decoy_mask.any()
+    around = torch.from_numpy(widen(scene.decoy_mask.numpy(), 1))
+    assert ((around & scene.object_mask).flatten(1).any(1) == touches).all()
 
 
 class Corner(nn.Module):
@@ -128,7 +112,3 @@ def test_bars_show_every_value():
     texts = [text.get_text() for ax in fig.axes for text in ax.texts]
     assert texts == ["0.25", "undefined", "−0.10", "1.00"]
     assert fig.axes[1].get_xlim()[0] == -0.1
-    assert [patch.get_width() for patch in fig.axes[1].patches] == [-0.1, 1.0]
-    assert methods.METHODS["erm"].label in [
-        text.get_text() for text in fig.axes[0].get_yticklabels()
-    ]

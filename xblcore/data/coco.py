@@ -6,11 +6,10 @@ Source: Lin et al. 2014, "Microsoft COCO: Common Objects in Context".
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import functools
 import io
 import itertools
 import json
-import logging
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,13 +20,12 @@ import requests
 import torch
 from PIL import Image
 from pycocotools.coco import COCO
+from tqdm import tqdm
 
-from xblcore.data.sources import TIMEOUT, RawFile, download, unavailable
+from xblcore.data.sources import TIMEOUT, DataUnavailableError, RawData, RawFile
 from xblcore.data.splits import COCO_SEED, DataConfig, Drawn, clean_examples, draw_splits
-from xblcore.decoys import Mask, Pixels
-from xblcore.project import sha256_of, write_atomic
-
-log = logging.getLogger(__name__)
+from xblcore.decoys import Mask
+from xblcore.project import write_atomic
 
 CLASSES = ("train", "zebra")
 IDS = (7, 24)  # in the original annotation files
@@ -37,172 +35,115 @@ ANNOTATIONS = RawFile(
     "031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009",
     ("http://images.cocodataset.org/annotations/",),
 )
+RAW = RawData("MS-COCO", ((ANNOTATIONS,),))
 # COCO's own test images have no annotations, so the test splits use its validation images.
 PARTS = {"train": "train2014", "test": "val2014"}
 DEFAULT_SIZE = 224
-SPARE = 1.05  # a few more images than needed, in case some cannot be used
 
 Entry = dict[str, Any]  # of an annotation file
 
 
 def sources(raw: Path, config: DataConfig) -> dict[str, str] | None:
-    """Checksums of annotations and image list, or None if there are too few images."""
-    found = {}
-    for part, count in _needed(config).items():
-        path = raw / "coco" / f"instances_{part}.json"
-        if not path.is_file():
-            return None
-        _, candidates = read_candidates(path, part, config.seed)
-        names = [
-            [image["file_name"] for image in images if _path(raw, image).is_file()]
-            for images in candidates
-        ]
-        if min(map(len, names)) < count:
-            return None
-        found[path.name] = sha256_of(path)
-        found[f"images of {part}"] = hashlib.sha256(json.dumps(names).encode()).hexdigest()
-    return found
+    """Checksum of the annotations, or None if these or some images are missing."""
+    found = RAW.checksums(raw, config)
+    return None if found is None or _absent(raw, config) else found
 
 
-def fetch(raw: Path, config: DataConfig, progress: bool) -> None:
+def fetch(raw: Path, config: DataConfig) -> None:
     """Download the annotations and as many images of each class as the config needs."""
-    remedies = (
-        "connect to the internet and run this again; what has arrived is kept",
-        f"put {ANNOTATIONS.name} into {raw / 'coco'} and the images into {raw / 'coco' / 'images'}",
-    )
-    if not all((raw / "coco" / f"instances_{part}.json").is_file() for part in PARTS):
-        tried = [] if ANNOTATIONS.is_valid(raw) else download(ANNOTATIONS, raw, progress=progress)
-        if not ANNOTATIONS.is_valid(raw):
-            raise unavailable("MS-COCO", tried, remedies)
-        for part in PARTS:
-            _extract(raw, part)
-    wanted = []
-    for part, count in _needed(config).items():
-        _, candidates = read_candidates(raw / "coco" / f"instances_{part}.json", part, config.seed)
-        most = min(map(len, candidates))
-        if count > most:
-            raise ValueError(
-                f"images of each class in {part} must be at most {most} for MS-COCO, got {count}; "
-                "lower n_train, n_val or n_test"
-            )
-        wanted += [image for images in candidates for image in images[: round(SPARE * count) + 1]]
-    absent = [image for image in wanted if not _path(raw, image).is_file()]
-    log.info("MS-COCO: downloading %d images", len(absent))
-    # Without an answer for the first image, the others are not asked for.
-    failures = [_download_image(raw, image) for image in absent[:1]]
-    if not any(failures):
+    RAW.fetch(raw, config)
+    absent = _absent(raw, config)
+    try:
         with ThreadPoolExecutor(16) as workers:
-            failures += workers.map(lambda image: _download_image(raw, image), absent[1:])
-    if sources(raw, config) is None:
-        raise unavailable("MS-COCO", [line for line in failures if line][:3], remedies)
+            done = workers.map(lambda image: _download(raw, image), absent)
+            list(tqdm(done, "images of MS-COCO", len(absent)))
+    except OSError as error:
+        raise DataUnavailableError(
+            f"MS-COCO is not complete: {error}\nRun this again; what has arrived is kept. "
+            f"Or put the images into {raw / 'coco' / 'images'}."
+        ) from error
 
 
 def draw(raw: Path, config: DataConfig) -> dict[str, Drawn]:
-    """Draw the splits from equally many images of each class.
-
-    The object is the union of all instances of the class.
-    """
+    """Draw the splits from equally many images of each class, resized to a square."""
     pools = []
-    for part, count in _needed(config).items():
-        coco, candidates = read_candidates(
-            raw / "coco" / f"instances_{part}.json", part, config.seed
-        )
-        found = []
-        for label, of_class in enumerate(candidates):
-            size = config.image_size or DEFAULT_SIZE
-            tried = (read_image(raw, coco, image, label, size) for image in of_class)
-            usable = list(itertools.islice((image for image in tried if image), count))
-            if len(usable) < count:
-                raise ValueError(
-                    f"usable images of {CLASSES[label]} in {part} must be at least {count}, "
-                    f"got {len(usable)}; fetch again, or lower n_train, n_val or n_test"
-                )
-            found += usable
-        images, masks, ids = zip(*found, strict=True)
-        examples = clean_examples(np.stack(images), np.repeat([0, 1], count), np.stack(masks))
-        pools.append(Drawn(examples, torch.tensor(ids)))
+    for part in PARTS:
+        chosen = choose(raw, part, config)
+        images = []
+        for entry, mask in chosen:
+            with Image.open(_path(raw, entry)) as file:
+                image = file.convert("RGB").resize(mask.shape, Image.Resampling.BICUBIC)
+            images.append(np.asarray(image).transpose(2, 0, 1))  # (3, size, size)
+        masks = np.stack([mask for _, mask in chosen])
+        examples = clean_examples(np.stack(images), np.repeat([0, 1], len(chosen) // 2), masks)
+        pools.append(Drawn(examples, torch.tensor([entry["id"] for entry, _ in chosen])))
     return draw_splits(pools[0], pools[1], config)
 
 
-def read_candidates(path: Path, part: str, seed: int) -> tuple[COCO, list[list[Entry]]]:
-    """Read an annotation file: its index, and for each class its images in random order.
+def choose(raw: Path, part: str, config: DataConfig) -> list[tuple[Entry, Mask]]:
+    """Choose as many images of each class as the config needs, with their masks, class by class.
 
-    Images that show both classes are left out.
+    Images that show both classes are left out, and those whose object is too small to be seen.
     """
-    with contextlib.redirect_stdout(io.StringIO()):  # COCO prints its progress
-        coco = COCO(path)
-    shown = [set(coco.getImgIds(catIds=coco.getCatIds(catNms=[name]))) for name in CLASSES]
-    candidates = []
-    for label in range(len(CLASSES)):
+    coco = _read(ANNOTATIONS.path(raw), PARTS[part])
+    # The test part serves two splits.
+    count = config.n_test if part == "test" else -(-(config.n_train + config.n_val) // 2)
+    shown = [set(coco.getImgIds(catIds=[category])) for category in IDS]
+    chosen: list[tuple[Entry, Mask]] = []
+    for label, category in enumerate(IDS):
         ids = sorted(shown[label] - shown[1 - label])
-        generator = np.random.default_rng([seed, COCO_SEED, label, list(PARTS).index(part)])
-        candidates.append(coco.loadImgs([ids[n] for n in generator.permutation(len(ids))]))
-    return coco, candidates
+        generator = np.random.default_rng([config.seed, COCO_SEED, label, list(PARTS).index(part)])
+        entries = coco.loadImgs([ids[n] for n in generator.permutation(len(ids))])
+        size = config.image_size or DEFAULT_SIZE
+        tried = ((entry, _mask(coco, entry, category, size)) for entry in entries)
+        usable = list(itertools.islice((pair for pair in tried if pair[1].any()), count))
+        if len(usable) < count:
+            raise ValueError(
+                f"images of {CLASSES[label]} in {part} must be at most {len(usable)} for MS-COCO, "
+                f"got {count}; lower n_train, n_val or n_test"
+            )
+        chosen += usable
+    return chosen
 
 
-def read_image(
-    raw: Path, coco: COCO, image: Entry, label: int, size: int
-) -> tuple[Pixels, Mask, int] | None:
-    """Read one image, ``(3, size, size)``, its object mask, ``(size, size)``, and its id.
+@functools.cache
+def _read(path: Path, part: str) -> COCO:
+    """Annotations of the two classes."""
 
-    None if the image is missing, broken or not of the annotated size, or if the mask is empty.
-    """
-    mask = np.zeros((image["height"], image["width"]), bool)
-    category = coco.getCatIds(catNms=[CLASSES[label]])
-    for annotation in coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]], catIds=category)):
-        if annotation.get("segmentation"):
-            mask |= coco.annToMask(annotation).astype(bool)
-    small = Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST)
-    object_mask = np.asarray(small, bool)
-    try:
-        with Image.open(_path(raw, image)) as file:
-            rgb = file.convert("RGB")
-    except OSError:
-        return None
-    if rgb.size != (image["width"], image["height"]) or not object_mask.any():
-        return None
-    pixels = np.asarray(rgb.resize((size, size), Image.Resampling.BICUBIC))  # (H, W, C)
-    return pixels.transpose(2, 0, 1), object_mask, image["id"]
-
-
-def _needed(config: DataConfig) -> dict[str, int]:
-    """Images of each class for each part; the test part serves two splits."""
-    return {"train": -(-(config.n_train + config.n_val) // 2), "test": config.n_test}
-
-
-def _path(raw: Path, image: Entry) -> Path:
-    return raw / "coco" / "images" / str(image["file_name"])
-
-
-def _extract(raw: Path, part: str) -> None:
-    """Write the annotations of the two classes to a file of their own."""
-
-    def ours(entry: Entry) -> Entry | None:  # the other annotations would fill gigabytes of memory
+    def ours(entry: Entry) -> Entry | None:  # the others would fill gigabytes of memory
         return entry if entry.get("category_id", IDS[0]) in IDS else None
 
-    with zipfile.ZipFile(ANNOTATIONS.path(raw)) as archive:
-        content = archive.read(f"annotations/instances_{PARTS[part]}.json")
-    document = json.loads(content, object_hook=ours)
-    annotations = [entry for entry in document["annotations"] if entry is not None]
-    shown = {entry["image_id"] for entry in annotations}
-    document = {
-        "images": [entry for entry in document["images"] if entry["id"] in shown],
-        "annotations": annotations,
-        "categories": [entry for entry in document["categories"] if entry["id"] in IDS],
-    }
-    with write_atomic(raw / "coco" / f"instances_{part}.json") as temporary:
-        temporary.write_text(json.dumps(document))
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read(f"annotations/instances_{part}.json")
+    coco = COCO()
+    coco.dataset = json.loads(content, object_hook=ours)
+    coco.dataset["annotations"] = [one for one in coco.dataset["annotations"] if one is not None]
+    with contextlib.redirect_stdout(io.StringIO()):  # COCO prints its progress
+        coco.createIndex()
+    return coco
 
 
-def _download_image(raw: Path, image: Entry) -> str | None:
-    """Download an image; None, or why it failed."""
-    try:
-        answer = requests.get(image["coco_url"], timeout=TIMEOUT)
-        answer.raise_for_status()
-        with Image.open(io.BytesIO(answer.content)) as file:
-            file.load()
-    except (requests.RequestException, OSError) as error:
-        return f"{image['coco_url']}: {error}"[:200]
-    with write_atomic(_path(raw, image)) as temporary:
+def _mask(coco: COCO, entry: Entry, category: int, size: int) -> Mask:
+    """Union of all instances of a category in an image, resized."""
+    mask = np.zeros((entry["height"], entry["width"]), bool)
+    for annotation in coco.loadAnns(coco.getAnnIds(imgIds=[entry["id"]], catIds=[category])):
+        if annotation["segmentation"]:
+            mask |= coco.annToMask(annotation).astype(bool)
+    small = Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST)
+    return np.asarray(small, bool)
+
+
+def _absent(raw: Path, config: DataConfig) -> list[Entry]:
+    entries = [entry for part in PARTS for entry, _ in choose(raw, part, config)]
+    return [entry for entry in entries if not _path(raw, entry).is_file()]
+
+
+def _path(raw: Path, entry: Entry) -> Path:
+    return raw / "coco" / "images" / str(entry["file_name"])
+
+
+def _download(raw: Path, entry: Entry) -> None:
+    answer = requests.get(entry["coco_url"], timeout=TIMEOUT)
+    answer.raise_for_status()
+    with write_atomic(_path(raw, entry)) as temporary:
         temporary.write_bytes(answer.content)
-    return None

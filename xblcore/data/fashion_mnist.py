@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xblcore.data.sources import RawFile, checksums, download, install_debian, unavailable
+from xblcore.data.sources import RawData, RawFile
 from xblcore.data.splits import DataConfig, Drawn, clean_examples, draw_splits
 from xblcore.decoys import Pixels
 
@@ -20,59 +20,31 @@ CLASSES = (
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 
-MIRRORS = (
+FOLDER = "fashion-mnist"
+SOURCES = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    "apt:dataset-fashion-mnist",
 )
 FILES = tuple(
-    RawFile("fashion-mnist", name, sha256, MIRRORS)
+    RawFile(FOLDER, f"{name}-ubyte.gz", sha256, SOURCES)
     for name, sha256 in (
-        ("train-images-idx3-ubyte.gz",
-         "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7"),
-        ("train-labels-idx1-ubyte.gz",
-         "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056"),
-        ("t10k-images-idx3-ubyte.gz",
-         "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa"),
-        ("t10k-labels-idx1-ubyte.gz",
-         "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05"),
+        ("train-images-idx3", "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7"),
+        ("train-labels-idx1", "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056"),
+        ("t10k-images-idx3", "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa"),
+        ("t10k-labels-idx1", "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05"),
     )
-)  # fmt: skip
-DEBIAN_PACKAGE = "dataset-fashion-mnist"
-DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-
-
-def sources(raw: Path, config: DataConfig) -> dict[str, str] | None:
-    """Checksums of the raw files, or None if they are not all there."""
-    return checksums(FILES, raw)
-
-
-def fetch(raw: Path, config: DataConfig, progress: bool) -> None:
-    """Get the four files from Debian's package or from a mirror."""
-    if _copied(raw):
-        return
-    tried = [f"{DEBIAN_FOLDER}: no such files"]
-    for file in FILES:
-        if not file.is_valid(raw):
-            tried += download(file, raw, progress=progress)
-            if not file.is_valid(raw):
-                break  # no mirror works
-    if sources(raw, config) is None:
-        failure = install_debian(DEBIAN_PACKAGE)
-        if not _copied(raw):
-            remedies = (
-                f"put the four files into {FILES[0].path(raw).parent}",
-                f"on Debian or Ubuntu: sudo apt-get install {DEBIAN_PACKAGE}",
-            )
-            raise unavailable("Fashion-MNIST", [*tried, *([failure] if failure else [])], remedies)
+)
+RAW = RawData("Fashion-MNIST", (FILES,))
 
 
 def draw(raw: Path, config: DataConfig) -> dict[str, Drawn]:
     """Draw the splits; the object is every pixel that is not black."""
     pools = []
     for part in ("train", "t10k"):
-        images = read_idx(raw / FILES[0].folder / f"{part}-images-idx3-ubyte.gz", ndim=3)
-        labels = read_idx(raw / FILES[0].folder / f"{part}-labels-idx1-ubyte.gz", ndim=1)
+        images = read_idx(raw / FOLDER / f"{part}-images-idx3-ubyte.gz", ndim=3)
+        labels = read_idx(raw / FOLDER / f"{part}-labels-idx1-ubyte.gz", ndim=1)
         examples = clean_examples(images[:, None], labels, images > 0)
         pools.append(Drawn(examples, torch.arange(len(labels))))
     return draw_splits(pools[0], pools[1], config)
@@ -83,8 +55,3 @@ def read_idx(path: Path, *, ndim: int) -> Pixels:
     content = gzip.decompress(path.read_bytes())
     shape = np.frombuffer(content, ">u4", count=ndim, offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * ndim).reshape(shape).copy()
-
-
-def _copied(raw: Path) -> bool:
-    """Copy the files of Debian's package that are not there yet; whether all are there then."""
-    return all(file.is_valid(raw) or file.adopt(raw, DEBIAN_FOLDER / file.name) for file in FILES)

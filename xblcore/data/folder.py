@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
 
 from xblcore import distance, project
 from xblcore.decoys import Mask, Pixels
@@ -30,20 +31,12 @@ DAMAGED = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 @dataclass(frozen=True, eq=False)
 class FolderImages:
-    """Images of a folder.
+    """Images of a folder; in ``examples``, ``decoy_mask`` is the layer ``wrong``."""
 
-    Attributes:
-        examples: uint8 images; ``decoy_mask`` is the layer ``wrong``, ``object_mask`` the layer
-            ``object``. The labels are positions in ``classes``, and all 0 for a flat folder.
-        names: path of each image below the folder, such as ``zebra/001.jpg``.
-        classes: names of the classes; empty for a flat folder.
-        skipped: why a file was not read, by its path below the folder.
-    """
-
-    examples: Examples
-    names: tuple[str, ...]
-    classes: tuple[str, ...]
-    skipped: dict[str, str]
+    examples: Examples  # uint8; labels are positions in classes, all 0 for a flat folder
+    names: tuple[str, ...]  # path of each image below the folder, such as zebra/001.jpg
+    classes: tuple[str, ...]  # empty for a flat folder
+    skipped: dict[str, str]  # why a file was not read, by its path below the folder
 
 
 def read_folder(
@@ -64,43 +57,40 @@ def read_folder(
         grey: one channel instead of three.
         classes: names of the sub-folders in the order of the model's logits; None: sorted.
         annotations: folder of the masks; None: ``annotations`` in the folder.
-
-    Raises:
-        ValueError: no images, images of several sizes without ``size``, a class that is not in
-            ``classes``, or a damaged mask.
     """
     root, home = Path(folder), Path(annotations or Path(folder) / ANNOTATIONS)
     names, skipped = find_images(root)
     images: dict[str, Pixels] = {}
-    shapes: dict[str, tuple[int, int]] = {}
     for name in names:
         try:
             images[name] = read_image(root / name, size=size, grey=grey)
-            shapes[name] = image_size(root / name)
         except DAMAGED as error:
             skipped[name] = _reason(error)
-    sizes = {pixels.shape[1:] for pixels in images.values()}
-    if len(sizes) != 1:
+    shapes = {pixels.shape[1:] for pixels in images.values()}
+    if len(shapes) != 1:
         raise ValueError(
             "folder must hold images of one size, or size must be given, "
-            f"got {len(sizes)} sizes" + (f"; skipped: {skipped}" if skipped else "")
+            f"got {len(shapes)} sizes" + (f"; skipped: {skipped}" if skipped else "")
         )
-    height, width = sizes.pop()
-    masks = np.zeros((2, len(images), height, width), bool)
-    for n, name in enumerate(images):
-        for layer, into in zip(LAYERS, masks, strict=True):
-            mask = read_mask(mask_path(home, name, layer), shapes[name])
-            if mask.any():
-                into[n] = distance.to_grid(mask[None], (height, width))[0]
+    shape = shapes.pop()
     found = [class_of(name) for name in images]
     known = tuple(classes) if classes is not None else tuple(sorted({*found} - {""}))
     if known and (unknown := {*found} - {*known}):
         raise ValueError(f"classes must have every sub-folder, got {known} without {unknown}")
+
+    def masks(layer: Layer) -> Tensor:
+        layers = torch.zeros(len(images), *shape, dtype=torch.bool)
+        for n, name in enumerate(images):
+            mask = read_mask(mask_path(home, name, layer), image_size(root / name))
+            if mask.any():
+                layers[n] = torch.as_tensor(distance.to_grid(mask[None], shape)[0])
+        return layers
+
     examples = Examples(
         images=torch.from_numpy(np.stack(list(images.values()))),
         labels=torch.tensor([known.index(name) if known else 0 for name in found]),
-        object_mask=torch.from_numpy(masks[LAYERS.index("object")]),
-        decoy_mask=torch.from_numpy(masks[LAYERS.index("wrong")]),
+        object_mask=masks("object"),
+        decoy_mask=masks("wrong"),
     )
     return FolderImages(examples, tuple(images), known, skipped)
 
@@ -136,10 +126,7 @@ def find_images(folder: str | Path) -> tuple[tuple[str, ...], dict[str, str]]:
 def read_image(
     path: str | Path, *, size: tuple[int, int] | None = None, grey: bool = False
 ) -> Pixels:
-    """Read an image as uint8 ``(C, H, W)``, turned as its EXIF orientation says.
-
-    Transparent pixels become white. 16-bit grey values are scaled to 8 bits.
-    """
+    """Read an image as uint8 ``(C, H, W)``, turned as EXIF says, on white, scaled to 8 bits."""
     with Image.open(path) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I;16"):  # Pillow would clip at 255
@@ -184,11 +171,7 @@ def mask_path(home: Path, name: str, layer: Layer) -> Path:
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> Mask:
-    """Read a mask, bool ``(H, W)``; all False if there is no file.
-
-    Raises:
-        ValueError: a damaged file, or another resolution than that of the image.
-    """
+    """Read a mask, bool ``(H, W)``; all False if there is no file."""
     if not path.is_file():
         return np.zeros(shape, bool)
     try:

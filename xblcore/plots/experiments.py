@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from itertools import cycle
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib import colormaps
+import seaborn as sns
 from matplotlib.artist import Artist
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from xblcore.plots import charts, style
 from xblcore.plots.style import Look, look, number
 from xblcore.study import tables
 
-COLOURS = (style.BLUE, style.ORANGE, style.VERMILLION, style.GREEN, style.PURPLE, style.SKY,
-           style.BLACK, style.GREY)  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 HEADINGS = {
     "annotated": "number of annotated images",
@@ -38,20 +34,13 @@ def value_label(value: Any, by: str) -> str:
     >>> value_label(25.0, "annotated"), value_label(None, "annotated"), value_label("top_left", "")
     ('25', 'all', 'top left')
     """
-    if _missing(value):
+    if pd.isna(value):
         return NONE.get(by, "default")
     if is_dataclass(value) and not isinstance(value, type):  # a decoy
-        changed = {
-            field.name: getattr(value, field.name)
-            for field in fields(value)
-            if getattr(value, field.name) != field.default
-        }
-        return ", ".join(f"{name} {item}" for name, item in changed.items()) or "default"
+        changed = [f"{field.name} {getattr(value, field.name)}" for field in fields(value)
+                   if getattr(value, field.name) != field.default]  # fmt: skip
+        return ", ".join(changed) or "default"
     return f"{value:g}" if isinstance(value, int | float) else str(value).replace("_", " ")
-
-
-def _missing(value: Any) -> bool:
-    return value is None or value != value
 
 
 def by_condition(fig: Figure, table: pd.DataFrame, *, by: str) -> Figure:
@@ -65,11 +54,15 @@ def by_condition(fig: Figure, table: pd.DataFrame, *, by: str) -> Figure:
     """
     heading = HEADINGS.get(by, by.replace("_", " "))
     values = list(table.loc[~table["method"].isin(charts.BOUNDS), by].drop_duplicates())
-    ordinal = all(_missing(value) or isinstance(value, int | float) for value in values)
+    ordinal = all(pd.isna(value) or isinstance(value, int | float) for value in values)
     if ordinal:
-        values.sort(key=lambda value: math.inf if _missing(value) else value)
+        values.sort(key=lambda value: math.inf if pd.isna(value) else value)
     shown = table.assign(**{by: [value_label(value, by) for value in table[by]]})
-    looks = _looks([value_label(value, by) for value in values], ordinal=ordinal)
+    names = [value_label(value, by) for value in values]
+    shades = sns.color_palette("viridis", len(names)).as_hex()
+    colours = cycle(shades if ordinal else style.COLOURS.values())
+    series = zip(names, colours, cycle(MARKERS), strict=False)
+    looks = {name: Look(name, colour, marker) for name, colour, marker in series}
     rows = [str(name) for name, part in shown.groupby("method", sort=False)
             if name not in charts.BOUNDS or part[by].nunique() > 1]  # fmt: skip
     step = min(0.3, 0.86 / len(looks))
@@ -88,20 +81,9 @@ def by_condition(fig: Figure, table: pd.DataFrame, *, by: str) -> Figure:
         lines |= {line.get_label(): line for line in charts.reference_lines(ax, bounds)}
         ax.set_xlabel(text)
     style.title(fig, _finding(shown, by, heading), style.about_table(table))
-    series = [style.entry(entry) for entry in looks.values()]
-    style.legend(fig, [*series, *lines.values(), *charts.special_marks(axes)], heading=heading)
+    entries = [style.entry(entry) for entry in looks.values()]
+    style.legend(fig, [*entries, *lines.values(), *charts.special_marks(axes)], heading=heading)
     return fig
-
-
-def _looks(names: Sequence[str], *, ordinal: bool) -> dict[str, Look]:
-    """Return a look for every value: shades if they have an order, otherwise colours."""
-    colours = list(COLOURS)
-    if ordinal:
-        colours = [to_hex(shade) for shade in colormaps["viridis"](np.linspace(0, 0.8, len(names)))]
-    return {
-        name: Look(name, colours[place % len(colours)], MARKERS[place % len(MARKERS)])
-        for place, name in enumerate(names)
-    }
 
 
 def _finding(table: pd.DataFrame, by: str, heading: str) -> str:

@@ -53,7 +53,7 @@ def outline(ax: Axes, mask: ArrayLike, *, colour: str, width: float = 1.5) -> Ax
     """Draw the border of a mask ``(h, w)`` over an image drawn by :func:`show`."""
     # Contours cut corners by half a pixel, hence several pixels per cell.
     pixels = np.pad(np.kron(np.asarray(mask, dtype=float), np.ones((FINE, FINE))), 1)
-    for contour in find_contours(pixels, 0.5):
+    for contour in find_contours(pixels, 0.5):  # type: ignore[no-untyped-call]
         y, x = ((contour - 0.5) / (np.array(pixels.shape) - 2)).T
         ax.plot(x, y, color=colour, lw=width, path_effects=rim(width), clip_on=False)
     return ax
@@ -62,11 +62,7 @@ def outline(ax: Axes, mask: ArrayLike, *, colour: str, width: float = 1.5) -> Ax
 def image_grid(
     fig: Figure, rows: int, columns: int, *, text: float, head: float, side: float = 0.0
 ) -> list[list[Axes]]:
-    """Return axes for square images, and fit the figure to them.
-
-    ``text``, ``head`` and ``side`` are inches for text below each image, for titles and legend, and
-    for labels next to the images.
-    """
+    """Return axes for square images; inches for texts below them, on top and at the left."""
     cell = max(0.95, min(1.6, 6 / columns))  # inches
     fig.set_size_inches(columns * cell + side, rows * (cell - 0.06 + text) + head)
     if engine := fig.get_layout_engine():
@@ -92,7 +88,8 @@ def share_inside(cams: ArrayLike, masks: ArrayLike) -> float:
 
 
 def _resampled(maps: ArrayLike, shape: tuple[int, ...]) -> Any:
-    return resize(np.asarray(maps, dtype=float), shape, order=0, anti_aliasing=False)
+    values = np.asarray(maps, dtype=float)
+    return resize(values, shape, order=0, anti_aliasing=False)  # type: ignore[no-untyped-call]
 
 
 def examples(
@@ -132,10 +129,7 @@ def cam_gallery(
 ) -> Figure:  # fmt: skip
     """Show the CAMs of every method: one row per image, one column per method.
 
-    Args:
-        cams: by method.
-        predictions: predicted classes by method.
-        accuracies: of the same networks on clean test images, by method.
+    CAMs, predicted classes, and accuracies on clean images of the same networks are by method.
     """
     maps = {name: np.asarray(values, dtype=float) for name, values in cams.items()}
     grid = _cams(fig, images, list(maps.values()), decoy_mask, text=0.17, head=1.25)
@@ -200,14 +194,7 @@ def before_after(
     object_mask: ArrayLike, decoy_mask: ArrayLike, truth: Sequence[str],
     predictions: tuple[Sequence[str], Sequence[str]],
 ) -> Figure:  # fmt: skip
-    """Show annotated images with their CAMs and predictions before and after refinement.
-
-    Args:
-        object_mask: marked as object.
-        decoy_mask: marked as wrong.
-        truth: class of each image.
-        predictions: classes predicted before and after.
-    """
+    """Show images with the marked masks, CAMs and predictions before and after refinement."""
     pictures, cams = np.asarray(images), (np.asarray(before), np.asarray(after))
     right, wrong = np.asarray(object_mask, dtype=bool), np.asarray(decoy_mask, dtype=bool)
     # At least four columns, so that the title fits.

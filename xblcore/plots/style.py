@@ -27,8 +27,8 @@ from xblcore.study import tables
 
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#7f7f7f", "#e69f00", "#56b4e9", "#009e73"
 BLUE, VERMILLION, PURPLE = "#0072b2", "#d55e00", "#cc79a7"
-COLOURS = {"black": BLACK, "grey": GREY, "orange": ORANGE, "sky": SKY, "green": GREEN,
-           "blue": BLUE, "vermillion": VERMILLION, "purple": PURPLE}  # fmt: skip
+COLOURS = {"blue": BLUE, "orange": ORANGE, "vermillion": VERMILLION, "green": GREEN,
+           "purple": PURPLE, "sky": SKY, "black": BLACK, "grey": GREY}  # fmt: skip
 REFERENCE = "#555555"  # of reference lines
 BAND = "#f5f5f5"  # behind every other row
 SMALL = 8.5  # points
@@ -65,9 +65,8 @@ class Look:
     @property
     def size(self) -> float:
         """Marker size in points that makes all markers look equally large."""
-        if isinstance(self.marker, tuple):
-            return 9.0
-        return {"*": 11.0, "D": 6.0, "P": 8.0, "X": 8.0}.get(self.marker, 7.0)
+        sizes = {"*": 11.0, "D": 6.0, "P": 8.0, "X": 8.0}
+        return sizes.get(self.marker, 9.0 if isinstance(self.marker, tuple) else 7.0)
 
 
 def look(method: str) -> Look:
@@ -139,15 +138,15 @@ def extremes(values: pd.Series[float]) -> tuple[str, float, str, float] | None:
     return label(high), float(known[high]), label(low), float(known[low])
 
 
-def panels(fig: Figure, count: int, *, columns: int, xlabel: str = "", ylabel: str = "",
-           sharex: bool = False) -> list[Axes]:  # fmt: skip
+def panels(
+    fig: Figure, count: int, *, columns: int, xlabel: str = "", ylabel: str = ""
+) -> list[Axes]:
     """Return ``count`` axes with a common y axis, row by row; other cells of the grid are empty."""
-    grid = fig.subplots(-(-count // columns), columns, sharey=True, sharex=sharex, squeeze=False)
+    grid = fig.subplots(-(-count // columns), columns, sharey=True, squeeze=False)
     axes: list[Axes] = list(grid.flat)
     for ax in axes[count:]:
         ax.set_axis_off()
     for ax in axes[max(0, count - columns) : count]:
-        ax.tick_params(labelbottom=True)
         ax.set_xlabel(xlabel)
     for ax in grid[:, 0]:
         ax.set_ylabel(ylabel)

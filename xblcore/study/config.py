@@ -41,7 +41,6 @@ class Condition:
         cam_method: the CAM in training; None: that of the method.
         score: the score in training; None: that of the method.
         decoy: None: that of the task.
-        marked: which of two decoys are annotated.
         margin: pixels by which wrong regions are widened; None: the receptive field.
         wrong: ``c`` in ``D+ = max(D, c E)``.
         every: steps between two evaluations of the explanation loss.
@@ -55,7 +54,6 @@ class Condition:
     cam_method: CamMethod | None = None
     score: ScoreKind | None = None
     decoy: Decoy | None = None
-    marked: Literal["all", "first"] = "all"
     margin: int | None = None
     wrong: float = WRONG
     every: int = 1

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from xblcore import cam, data, methods, metrics, project
+from xblcore import cam, data, methods, project
 from xblcore.decoys import Decoy, Decoyed
 from xblcore.examples import Examples
 from xblcore.study import config, evaluate, explainers, feedback, models
 from xblcore.study.config import Condition, TaskSettings
-from xblcore.study.evaluate import BEHAVIOUR, Measurement
+from xblcore.study.evaluate import Measurement
 from xblcore.study.train import EpochLog, TrainConfig, fit
 
 GALLERY = 8  # images of test_decoy, one of each class, whose CAMs are kept over training
@@ -112,24 +112,12 @@ def _decoyed(task: str, split: str, decoy: Decoy | None, _digest: str) -> Decoye
 
 
 def load_split(run: Run, settings: TaskSettings, split: str) -> Examples:
-    """Load a split with the decoy of the run; annotations are the true masks.
-
-    ``test_decoy_second_swapped`` has the second of two decoys swapped.
-    """
+    """Load a split with the decoy of the run; annotations are the true masks."""
     if split.endswith("_clean"):
         return data.load(run.task, split=split)
-    base = split.removesuffix("_swapped").removesuffix("_second")
-    done = _load_decoyed(run, settings, base)
-    if split.endswith("_second_swapped"):
-        if done.second_swapped is None:
-            raise ValueError(f"split must exist, got {split!r}, but there is only one decoy")
-        return done.second_swapped
+    decoy, digest = run.condition.decoy or settings.decoy, data.info(run.task)["digest"]
+    done = _decoyed(run.task, split.removesuffix("_swapped"), decoy, digest)
     return done.swapped if split.endswith("_swapped") else done.examples
-
-
-def _load_decoyed(run: Run, settings: TaskSettings, split: str) -> Decoyed:
-    decoy = run.condition.decoy or settings.decoy
-    return _decoyed(run.task, split, decoy, data.info(run.task)["digest"])
 
 
 @functools.lru_cache(maxsize=64)
@@ -153,7 +141,6 @@ def training_examples(run: Run, settings: TaskSettings) -> Examples:
     annotated = _annotated(
         run.task,
         condition.decoy or settings.decoy,
-        condition.marked,
         condition.feedback,
         condition.annotated,
         run.seed if _is_random(condition) else None,
@@ -174,7 +161,6 @@ def _is_random(condition: Condition) -> bool:
 def _annotated(
     task: str,
     decoy: Decoy | None,
-    marked: str,
     quality: str,
     count: int | None,
     seed: int | None,
@@ -182,10 +168,8 @@ def _annotated(
     margin: int,
     digest: str,
 ) -> Examples:
-    done = _decoyed(task, "train", decoy, digest)
-    examples = done.examples
-    wrong = done.first_mask if marked == "first" else examples.decoy_mask
-    masks = feedback.Marks(examples.object_mask.numpy(), wrong.numpy())
+    examples = _decoyed(task, "train", decoy, digest).examples
+    masks = feedback.Marks(examples.object_mask.numpy(), examples.decoy_mask.numpy())
     if seed is not None:
         masks = feedback.mark(quality, *masks, np.random.default_rng([1, seed]))
     if count is not None:
@@ -235,7 +219,8 @@ def run(run: Run, *, settings: TaskSettings | None = None) -> Result:
     training = TrainConfig(
         weight=run.weight, epochs=size.epochs, batch_size=size.batch_size,
         learning_rate=size.learning_rate, seed=run.seed, ramp_epochs=size.ramp_epochs,
-        cam_method=condition.cam_method, score=condition.score, wrong=condition.wrong, every=condition.every,
+        cam_method=condition.cam_method, score=condition.score, wrong=condition.wrong,
+        every=condition.every,
     )  # fmt: skip
     if condition.switch_on:
         plain = TrainConfig(
@@ -268,12 +253,6 @@ def measure(model: models.SplitNet, run: Run, settings: TaskSettings) -> list[Me
         for name in ("val", "test_decoy")
     }
     rows = evaluate.behaviour(model, splits, swapped)
-    if _load_decoyed(run, settings, "test_decoy").second_swapped is not None:
-        second = load_split(run, settings, "test_decoy_second_swapped").to(device)
-        logits = evaluate.predict(model, splits["test_decoy"].images)
-        flips = metrics.decoy_flip_rate(logits, evaluate.predict(model, second.images))
-        rate = flips.double().mean().item()
-        rows.append(Measurement("test_decoy", BEHAVIOUR, "second_decoy_flip_rate", rate, 0.0, rate))
     grid = _own_grid(run, settings)
     for maps, count in (
         (explainers.CAMS, settings.explained_images),
@@ -327,7 +306,8 @@ def _code_digest(method: str) -> str:
     parts = [_syntax(package / f"{name}.py") for name in names]
     if method == "cdep":  # the only one that uses it
         parts.append(_syntax(package / "contextual.py"))
-    parts += [_syntax(path) for path in sorted((package / "data").glob("*.py"))]
+    parts += [_syntax(path) for path in sorted((package / "data").glob("*.py"))
+              if path.name != "folder.py"]  # fmt: skip
     parts += [_syntax(package / f"{name}.py", only) for name, only in _NUMERICAL.items()]
     parts.append(_syntax(package / "methods.py", functions))
     parts.append(repr((entry.ce_weight, entry.train_split, sorted(entry.needs))))

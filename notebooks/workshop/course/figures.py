@@ -82,7 +82,8 @@ def bars(
         ax.set_axis_off()
     for ax, (measure, row) in zip(axes, values.items(), strict=False):
         heights = [row[name] for name in names]
-        drawn = ax.barh([look(name).label for name in names], heights, color=colours, height=0.6)
+        labels, lengths = [look(name).label for name in names], np.nan_to_num(heights)
+        drawn = ax.barh(labels, lengths, color=colours, height=0.6)
         ax.bar_label(drawn, [number(value) for value in heights], padding=3, size=9)
         ax.set(xlim=(min(0, *heights), 1.2), xticks=(0, 0.5, 1), title=measure)
         ax.grid(axis="y", visible=False)

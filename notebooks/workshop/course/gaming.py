@@ -104,7 +104,7 @@ relies_on_decoy = Exercise(
              "Its flip rate was measured and is 0.0. Python treats 0.0 and None as false."),
         Case("Grad-CAMs that are all zero and an unknown flip rate",
              (Evidence(math.nan, 1.0, 0.45, None),),
-             "`grad_cam_wrong` is NaN there, and NaN > 0.2 is False. A missing map proves nothing."),
+             "`grad_cam_wrong` is NaN there, and NaN > 0.2 is False. No map, no proof."),
     ),
     success="all nine models are judged correctly, including those that hide.",
     hint="Order the evidence: which of the four numbers needs no map?",

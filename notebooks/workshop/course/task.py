@@ -54,9 +54,7 @@ def load(*, n_train: int = 3000, n_test: int = 1000) -> Data:
     recipe = TASKS[TASK].original
     clean = {name: drawn.examples for name, drawn in recipe.draw(raw, config).items()}
     train, val, test = (
-        add_decoys(
-            clean[name], Decoy(size=PATCH), recipe.palette, predictive=n < 2, seed=[n]
-        )
+        add_decoys(clean[name], Decoy(size=PATCH), recipe.palette, predictive=n < 2, seed=[n])
         for n, name in enumerate(("train", "val", "test_decoy"))
     )
     return {

@@ -21,11 +21,6 @@ CLEAN = {
 }  # fmt: skip
 
 
-def rows(values: Mapping[tuple[str, str, str], float]) -> list[Measurement]:
-    """Measurements from ``{(split, explainer, metric): value}``."""
-    return [Measurement(*key, value, 0.0, value) for key, value in values.items()]
-
-
 def result(
     task: str,
     method: str,
@@ -36,9 +31,10 @@ def result(
     data: str = "original",
     weight: float = 1.0,
 ) -> Result:
-    """Result of a run that measured these values in two seconds."""
+    """Result of a run that measured ``{(split, explainer, metric): value}`` in two seconds."""
     run = Run(task, method, weight, seed, condition or Condition())
-    return Result(run, data, rows(values), [], 2.0)
+    rows = [Measurement(*key, value, 0.0, value) for key, value in values.items()]
+    return Result(run, data, rows, [], 2.0)
 
 
 def make_runs(
@@ -52,13 +48,9 @@ def make_runs(
 ) -> pd.DataFrame:
     """Tidy table of one run per task, method and seed.
 
-    Args:
-        clean: accuracy on clean images of each method.
-        tasks: of the grid.
-        seeds: per method.
-        noise: standard deviation over the seeds.
-        data: kind of data.
-        informative: kinds of metrics that follow the accuracy; the others are random by method.
+    ``clean`` is the accuracy on clean images of each method, ``noise`` the standard deviation over
+    the seeds. The ``informative`` kinds of metrics follow the accuracy; the others are random by
+    method.
     """
     generator = np.random.default_rng(0)
     finished = []

@@ -17,6 +17,7 @@ from tests.study.synthetic import CLEAN, TASKS, like, make_runs, setting, withou
 from xblcore.study import claims
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
+S, C, U = "supported", "contradicted", "undecided"
 nan = math.nan
 
 
@@ -35,9 +36,17 @@ def test_claims_are_supported_where_the_paper_is_right() -> None:
     # The first part of C1 is the gain over ERM, 0.84 - 0.40, averaged over the tasks.
     assert found["C1"]["estimate"] == pytest.approx(0.44, abs=0.02)
     assert found["C1"]["ci_low"] < found["C1"]["estimate"] < found["C1"]["ci_high"]
+    reported = [part for part in found["C1"]["parts"] if not part["decides"]]
+    assert [part["statistic"].split(" minus ")[0] for part in reported] == [
+        "XBL-D", "XBL-D (released)",
+    ]  # fmt: skip
 
 
-S, C, U = "supported", "contradicted", "undecided"
+def test_headline_is_the_part_that_decides() -> None:
+    found = judged(make_runs(CLEAN | {"rrr_g": 0.9}))["C2"]
+    assert "RRR-G" in found["statistic"]
+    assert found["ci_high"] < 0
+    assert [part["verdict"] for part in found["parts"]] == [S, C]
 
 
 @pytest.mark.parametrize(
@@ -64,13 +73,11 @@ def test_verdicts_follow_the_accuracy(clean: dict[str, float], expected: tuple[s
         (setting(0.1, method="xbl_d_plus", metric="distance_focus"), (C, S, U)),
         # Metrics or accuracies that are equal for all runs have no correlation.
         (setting(1.0, metric="distance_focus"), (U, S, U)),
-        (setting(0.9, metric="accuracy", split="test_clean"), (U, U, U)),
         # Undefined values: of one seed, which leaves four; of a whole metric.
         (setting(nan, metric="accuracy", split="test_clean", seed=1), (U, U, S)),
         (setting(nan, metric="distance_focus"), (U, S, U)),
         # Methods, or runs of them, that are missing.
         (without(method="erm"), (U, S, S)),
-        (without(method="oracle"), (S, S, S)),
         (without(method="xbl_overlap"), (S, U, S)),
         (without(method="xbl_d"), (S, S, S)),  # reported only
         (without(method="rrr_g", seed=4), (S, U, S)),
@@ -79,11 +86,6 @@ def test_verdicts_follow_the_accuracy(clean: dict[str, float], expected: tuple[s
 )  # fmt: skip
 def test_verdicts_on_changed_runs(change: Change, expected: tuple[str, ...]) -> None:
     assert verdicts(change(make_runs()))[:3] == expected
-
-
-def test_gain_that_is_small_against_the_noise_is_undecided() -> None:
-    runs = make_runs(CLEAN | {"erm": 0.83}, noise=0.05)
-    assert judged(runs)["C1"]["verdict"] == U
 
 
 @pytest.mark.parametrize(
@@ -106,18 +108,6 @@ def test_c3_compares_with_the_best_overlap_metric_too() -> None:
     assert found["verdict"] == C
     assert "pointing game, the best overlap metric" in found["statistic"]
     assert found["parts"][0]["verdict"] == S  # it is better than its counterpart
-
-
-def test_headline_is_the_part_that_decides() -> None:
-    runs = setting(0.9, method="rrr_g", metric="accuracy", split="test_clean")(make_runs())
-    found = judged(runs)["C2"]
-    assert "RRR-G" in found["statistic"]
-    assert found["ci_high"] < 0
-    assert [part["verdict"] for part in found["parts"]] == [S, C]
-    reported = [part for part in judged(runs)["C1"]["parts"] if not part["decides"]]
-    assert [part["statistic"].split(" minus ")[0] for part in reported] == [
-        "XBL-D", "XBL-D (released)",
-    ]  # fmt: skip
 
 
 def test_too_few_seeds_are_named() -> None:
@@ -197,8 +187,6 @@ def test_informativeness_has_one_row_per_task_and_metric_and_counts_undefined_ru
     assert own.loc[(TASKS[0], "iou"), ["runs", "undefined"]].tolist() == [55, 5]
     assert own.loc[("pooled", "iou"), ["runs", "undefined"]].tolist() == [115, 5]
     assert own.loc[("pooled", "distance_focus"), "rho"] > 0.9
-    assert own.loc[("pooled", "attribution_distance"), "kind"] == "distance"
-    assert len(claims.informativeness(make_runs())["task"].unique()) == 1  # nothing to pool
 
 
 def test_json_is_valid_and_reproducible(tmp_path: Path) -> None:

@@ -34,16 +34,11 @@ def experiment(condition: dict[str, Any], **changes: Any) -> Change:
         (lambda p: p.pop("methods"), "methods"),
         (lambda p: p.update(methods=["erm", "xbld"]), "methods must be among erm, .*, got 'xbld'"),
         (lambda p: p.update(tasks=["decoy_mnist"]), "tasks must be among .*, got 'decoy_mnist'"),
-        (lambda p: p.update(tasks=[]), "tasks"),
         (lambda p: p.update(profile="fast"), "profile must be among .*, got 'fast'"),
-        (lambda p: p.update(device="gpu"), "device"),
         (lambda p: p.update(results="results"), "results must be another folder .* smoke"),
-        (lambda p: p["profiles"]["smoke"].update(seeds=[]), "seeds"),
         (lambda p: p["profiles"]["smoke"].update(seeds=[7, 100]), "got 100 in both"),
         (lambda p: p["profiles"]["smoke"]["tasks"].pop("decoy_coco"), "tasks of smoke must be"),
         (lambda p: p["profiles"]["smoke"]["tasks"]["decoy_coco"].update(epochs=0), "epochs"),
-        (lambda p: p["profiles"]["smoke"]["tasks"]["decoy_coco"].pop("n_val"), "n_val"),
-        (lambda p: p["setup"]["decoy_coco"]["weights"].update(xbl_d=[-1]), "xbl_d"),
         (
             lambda p: p["setup"]["decoy_coco"]["weights"].update(xbld=[1]),
             "weights of .*, got 'xbld'",
@@ -55,8 +50,6 @@ def experiment(condition: dict[str, Any], **changes: Any) -> Change:
         (experiment({"feedback": "sloppy"}), "feedback of own must be among .*, got 'sloppy'"),
         (experiment({"network": "resnet9"}), "network of own must be among .*, got 'resnet9'"),
         (experiment({}, by="anotated"), "by of own must be among annotated, .*, got 'anotated'"),
-        (experiment({}, methods=["xbld"]), "methods of own must be among"),
-        (experiment({}, tasks=["decoy_mnist"]), "tasks of own must be among"),
     ],
 )
 def test_mistakes_are_named(change: Change, message: str, tmp_path: Path) -> None:
@@ -66,12 +59,6 @@ def test_mistakes_are_named(change: Change, message: str, tmp_path: Path) -> Non
     path.write_text(yaml.safe_dump(params))
     with pytest.raises(ValueError, match=f"(?s)params.yaml must be valid, got: .*{message}"):
         config.load(path)
-
-
-def test_broken_yaml_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("profile: [smoke")
-    with pytest.raises(ValueError, match="params.yaml must be valid, got: while parsing"):
-        config.load(tmp_path / "params.yaml")
 
 
 def test_every_profile_of_the_repository_is_complete() -> None:

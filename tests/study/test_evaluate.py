@@ -72,6 +72,8 @@ def test_explanations_by_hand_with_undefined_ones_as_the_worst() -> None:
 
 def test_metrics_without_annotation_have_no_row() -> None:
     examples = toy_examples()
+    with pytest.raises(ValueError, match="on the CAM grid; use on_grid"):
+        measured(dataclasses.replace(examples, cells=None))
     assert {metric for _, _, metric in measured(examples)} == OF_OBJECT | OF_DISTANCE | {"all_zero"}
     nothing = torch.zeros_like(examples.object_mask)
     unmarked = dataclasses.replace(examples, object_mask=nothing).on_grid((1, 2))
@@ -79,18 +81,9 @@ def test_metrics_without_annotation_have_no_row() -> None:
     one = torch.tensor([[[False, False]], [[False, True]]])
     marked = dataclasses.replace(examples, decoy_mask=one).on_grid((1, 2))
     rows = measured(marked)
-    assert {metric for _, _, metric in rows} == OF_OBJECT | OF_DISTANCE | {
-        "all_zero",
-        "wrong_reason",
-    }
+    assert len(rows) == len(OF_OBJECT | OF_DISTANCE | {"all_zero", "wrong_reason"})
     # The map [16, 3] has one active cell, which is not the decoy's; the first image has no decoy.
     assert rows["s", "hires_cam", "wrong_reason"] == (0.0, 0.5, 0.5)
-
-
-def test_metric_that_is_undefined_for_every_image_is_nan() -> None:
-    value, nan_share, worst = measured(toy_examples().take(slice(1)))["s", "hires_cam", "iou"]
-    assert math.isnan(value)
-    assert (nan_share, worst) == (1, 0)
 
 
 def test_attributions_finer_than_the_grid_are_averaged_over_its_cells() -> None:
@@ -99,12 +92,6 @@ def test_attributions_finer_than_the_grid_are_averaged_over_its_cells() -> None:
     examples = toy_examples().take(slice(1))
     rows = by_key(evaluate.explanations(nn.Identity(), "s", examples, [fixed], layer=""))
     assert rows["s", "fixed", "energy_pointing_game"][0] == pytest.approx(0.5)
-
-
-def test_explanations_need_annotations_on_the_grid() -> None:
-    examples = dataclasses.replace(toy_examples(), cells=None)
-    with pytest.raises(ValueError, match="on the CAM grid; use on_grid"):
-        measured(examples)
 
 
 def test_batches_and_integer_images_do_not_change_the_numbers(
@@ -150,19 +137,14 @@ class Linear(nn.Module):
 def test_linear_model_is_its_own_explanation(name: str) -> None:
     weights = torch.tensor([[[2.0, -1.0], [0.0, 3.0]], [[1.0, -1.0], [-5.0, 1.0]]])  # (2, 2, 2)
     images = torch.tensor([[[[1.0, 1.0], [1.0, 2.0]], [[3.0, 1.0], [1.0, 1.0]]]])
-    before = images.clone()
     found = explainers.get(name).attribute(Linear(weights), images, "")
     expected = torch.tensor([[[2.0 + 3.0, 0.0], [0.0, 6.0 + 1.0]]])  # negative sums count as 0
     torch.testing.assert_close(found, expected)
-    assert torch.equal(images, before)
-    assert not images.requires_grad
-
-
-@pytest.mark.parametrize("name", PIXELS)
-def test_predicted_class_is_explained(name: str) -> None:
-    images = torch.tensor([[[[1.0, 2.0]]]])  # logits (0, -3): class 0, which looks at nothing
-    found = explainers.get(name).attribute(Linear(torch.tensor([[[1.0, -2.0]]])), images, "")
-    assert torch.equal(found, torch.zeros(1, 1, 2))
+    # For the opposite image, class 0 is predicted, which looks at nothing.
+    found = explainers.get(name).attribute(Linear(weights), -images, "")
+    assert torch.equal(found, torch.zeros(1, 2, 2))
+    with pytest.raises(ValueError, match="explainer must be one of grad_cam, .*, got 'lime'"):
+        explainers.get("lime")
 
 
 class Saturated(nn.Module):
@@ -191,8 +173,3 @@ def test_occluding_square_has_a_seventh_of_the_side() -> None:
     expected = torch.zeros(14, 14)
     expected[:2, :2], expected[12:, 12:] = 1.0, 2.0
     torch.testing.assert_close(found[0], expected)
-
-
-def test_unknown_explainer() -> None:
-    with pytest.raises(ValueError, match="explainer must be one of grad_cam, .*, got 'lime'"):
-        explainers.get("lime")

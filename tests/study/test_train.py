@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from tests.core import toys
 from xblcore import methods
-from xblcore.cam import explain
 from xblcore.examples import Examples
 from xblcore.methods import METHODS, Method
 from xblcore.study import evaluate
@@ -69,26 +68,14 @@ def test_training_is_that_of_a_plain_loop() -> None:
     torch.testing.assert_close(trained("xbl_d", data), weights_of(model), rtol=1e-4, atol=1e-6)
 
 
-def test_first_adam_step_by_hand() -> None:
-    """``theta - lr g / (|g| + 1e-8)`` for the gradient of the cross-entropy."""
-    data, model = toys.shortcut(16), toys.small_net()
-    before = weights_of(model)
-    loss = functional.cross_entropy(model(data.images), data.labels)
-    flat = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
-    expected = before - 1e-3 * flat / (flat.abs() + 1e-8)
-    found = trained("erm", data, epochs=1)
-    clear = flat.abs() > 1e-5  # smaller gradients depend on the order of the sum
-    torch.testing.assert_close(found[clear], expected[clear], rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize("name", METHODS)
 def test_same_seed_gives_the_same_weights_bit_for_bit(name: str) -> None:
     data = toys.shortcut(32)
-    state = torch.get_rng_state()
-    first = trained(name, data)
+    state, first = torch.get_rng_state(), trained(name, data)
     assert torch.equal(first, trained(name, data))
     assert not torch.equal(first, trained(name, data, seed=1))
     assert torch.equal(torch.get_rng_state(), state)  # the global generator is untouched
+    assert not data.images.requires_grad
 
 
 @pytest.mark.parametrize(
@@ -160,19 +147,6 @@ def test_log_has_means_over_the_images() -> None:
         assert log.accuracy == pytest.approx(accuracy)
 
 
-def test_settings_of_the_condition_reach_the_step() -> None:
-    data, seen = toys.shortcut(16), list[methods.Step]()
-
-    def spy(step: methods.Step) -> Tensor:
-        seen.append(step)
-        return step.logits.sum()
-
-    config = dataclasses.replace(CONFIG, cam_method="grad_cam", score="logit", wrong=0.7, epochs=1)
-    fit(toys.small_net(), data, own_method(spy), config)
-    assert (seen[0].cam_method, seen[0].score, seen[0].wrong) == ("grad_cam", "logit", 0.7)
-    assert torch.equal(seen[0].mean_penalty, mean_distance_plus(data, wrong=0.7))
-
-
 def test_mean_penalty_averages_the_annotated_images() -> None:
     data = toys.shortcut(3)
     assert data.cells is not None
@@ -228,60 +202,28 @@ def test_xbl_d_plus_no_longer_relies_on_the_decoy() -> None:
     assert found["xbl_d_plus"]["swapped", "accuracy"] > 0.8
 
 
-@pytest.mark.parametrize("name", ["erm", "ce_augment", "xbl_d_plus", "rrr"])
-def test_model_and_images_are_left_clean(name: str) -> None:
-    data, model = toys.shortcut(32), toys.small_net()
-
-    def look(_log: EpochLog) -> None:
-        explain(model, data.images[:2], layer="features", method="hires_cam")
-
-    fit(model, data, methods.get(name), CONFIG, on_epoch=look)
-    assert not data.images.requires_grad
-    assert data.images.grad is None
-    assert {state[1:] for state in toys.state_of(model)} == {(0, 0, 0)}  # no hooks
-
-
-def broken_image(data: Examples) -> None:
-    data.images[3] = math.nan
-
-
-def label(value: int) -> Callable[[Examples], None]:
-    def change(data: Examples) -> None:
-        data.labels[3] = value
-
-    return change
-
-
 @pytest.mark.parametrize(
-    ("name", "change", "message"),
+    ("name", "pixel", "label", "message"),
     [
-        ("erm", broken_image, "loss must stay finite, got cross-entropy nan and penalty 0.0 in "
+        ("erm", math.nan, 0, "loss must stay finite, got cross-entropy nan and penalty 0.0 in "
          "epoch 1 of erm with weight 3.0; lower the weight"),
-        ("xbl_d", broken_image, "cam must be finite"),
-        ("rrr", broken_image, "input_gradient must be finite"),
-        ("erm", label(2), r"labels must be in \[0, 2\), .*, got 0 to 2"),
-        ("xbl_d", label(-100), r"labels must be in \[0, 2\), .*, got -100 to 1"),
+        ("xbl_d", math.nan, 0, "cam must be finite"),
+        ("rrr", math.nan, 0, "input_gradient must be finite"),
+        ("erm", 0.5, 2, r"labels must be in \[0, 2\), .*, got 0 to 2"),
+        ("xbl_d", 0.5, -100, r"labels must be in \[0, 2\), .*, got -100 to 1"),
     ],
 )  # fmt: skip
-def test_bad_data(name: str, change: Callable[[Examples], None], message: str) -> None:
+def test_bad_data(name: str, pixel: float, label: int, message: str) -> None:
     data = toys.shortcut(16)
-    change(data)
+    data.images[3], data.labels[3] = pixel, label
     with pytest.raises(ValueError, match=message):
         fit(toys.small_net(), data, methods.get(name), CONFIG)
-
-
-def test_training_needs_images_and_a_layer_of_the_network() -> None:
-    with pytest.raises(ValueError, match="data must have at least one image"):
-        fit(toys.small_net(), toys.shortcut(1).take(slice(0)), methods.get("erm"), CONFIG)
-    with pytest.raises(ValueError, match="layer must be"):
-        fit(toys.small_net(), toys.shortcut(8), methods.get("xbl_d"), CONFIG, layer="trunk")
 
 
 @pytest.mark.parametrize(
     ("penalty", "message"),
     [
         (lambda step: step.logits.sum(1), r"must be a scalar tensor, got \(16,\)"),
-        (lambda step: None, "must be a scalar tensor, got None"),
         (lambda step: 0.5, "must be a scalar tensor, got 0.5"),
         (lambda step: (-step.logits.square().sum()).sqrt(), "must be finite, got nan in the first"),
         (lambda step: step.logits.sum().detach(), "must have a gradient, got one without"),
@@ -297,19 +239,11 @@ def test_mistakes_in_a_new_penalty_are_found_in_the_first_step(
     assert torch.equal(weights_of(model), before)
 
 
-def test_penalty_without_gradient_is_fine_where_nothing_is_annotated() -> None:
-    data = toys.shortcut(16)
-    nothing = torch.zeros_like(data.object_mask)
-    data = dataclasses.replace(data, object_mask=nothing, decoy_mask=nothing).on_grid((6, 6))
-    fit(toys.small_net(), data, own_method(lambda step: torch.zeros(())), CONFIG)
-
-
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
         ("weight", -1.0, "at least 0"),
         ("weight", math.nan, "at least 0"),
-        ("ramp_epochs", -0.5, "at least 0"),
         ("wrong", -0.1, "at least 0"),
         ("epochs", 0, "above 0"),
         ("batch_size", 0, "above 0"),

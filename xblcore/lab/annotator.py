@@ -6,10 +6,9 @@ import io
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anywidget
 import matplotlib as mpl
@@ -36,8 +35,7 @@ COCO_FILE = "coco.json"
 Cam = Callable[[Pixels], NDArray[np.floating]]
 
 
-@dataclass(frozen=True, eq=False)
-class Change:
+class Change(NamedTuple):
     """Pixels of one layer that an action toggled, as positions in the flattened mask."""
 
     name: str
@@ -92,7 +90,7 @@ class Annotator(anywidget.AnyWidget):
         self._unsaved: dict[tuple[str, Layer], Mask] = {}
         self._done: list[Change] = []
         self._undone: list[Change] = []
-        self._failed = self._error = self._news = ""
+        self._failed = ""  # why masks are not saved
         for name, layer in itertools.product(self.names, LAYERS):
             if self._path(name, layer).is_file() and self.mask(name, layer).any():
                 self._marked.add((name, layer))
@@ -127,7 +125,6 @@ class Annotator(anywidget.AnyWidget):
             self._done.append(change)
             self._undone.clear()
             self._toggle(change)
-        self._save()
         self._show()
 
     def undo(self) -> None:
@@ -149,24 +146,16 @@ class Annotator(anywidget.AnyWidget):
         self._show_image()
 
     def export_masks(self, folder: str | Path | None = None) -> Path:
-        """Write all masks as PNG and as a COCO file, :data:`COCO_FILE`.
+        """Write all masks as PNG and as a COCO file, :data:`COCO_FILE`, and return its path.
 
         Args:
             folder: None: the folder of the annotations, which has the PNG files already.
-
-        Returns:
-            The COCO file.
         """
         home = self.annotations if folder is None else Path(folder)
-        document = coco_document(
-            ((name, layer, self.mask(name, layer)) for name, layer in sorted(self._marked)),
-            self._sizes,
-        )
-        if home != self.annotations:
-            for name, layer in itertools.product(self.names, LAYERS):
-                folders.write_mask(folders.mask_path(home, name, layer), self.mask(name, layer))
+        for name, layer in itertools.product(self.names, LAYERS):
+            folders.write_mask(folders.mask_path(home, name, layer), self.mask(name, layer))
         with project.write_atomic(home / COCO_FILE) as temporary:
-            temporary.write_text(json.dumps(document))
+            temporary.write_text(json.dumps(self._coco()))
         return home / COCO_FILE
 
     def import_masks(self, folder: str | Path) -> int:
@@ -177,66 +166,54 @@ class Annotator(anywidget.AnyWidget):
         Returns:
             The number of masks.
         """
-        paths = {
-            folders.mask_path(Path(folder), name, layer): (name, layer)
-            for name, layer in itertools.product(self.names, LAYERS)
-        }
-        files = [path for layer in LAYERS for path in sorted((Path(folder) / layer).rglob("*.png"))]
-        unknown = [path for path in files if path not in paths]
-        if unknown or not files:
-            raise ValueError(
-                f"folder must hold masks of the images, such as {next(iter(paths))}, "
-                f"got {unknown[0] if unknown else 'none'}"
-            )
+        keys = itertools.product(self.names, LAYERS)
+        paths = {folders.mask_path(Path(folder), *key): key for key in keys}
         found = {
-            paths[path]: folders.read_mask(path, self.mask(*paths[path]).shape) for path in files
+            key: folders.read_mask(path, self._sizes[key[0]])
+            for path, key in paths.items()
+            if path.is_file()
         }
-        for (name, layer), mask in found.items():
-            self.mark(name, layer, mask)
+        if not found:
+            raise ValueError(
+                f"folder must hold masks of the images, such as {next(iter(paths))}, got none"
+            )
+        for key, mask in found.items():
+            self.mark(*key, mask)
         return len(found)
 
-    # What the front end asks for
-
     def _receive(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
-        self._error = self._news = ""
-        self._save()
+        """Do what the front end asks for."""
+        self._save()  # what could not be saved before
         try:
-            self._do(message)
+            match message["do"]:
+                case "stroke" | "clear" as kind:
+                    name, layer = message["image"], message["layer"]
+                    mask = self.mask(name, layer).copy()
+                    if kind == "clear":
+                        mask[:] = False
+                    else:
+                        paint = message["tool"] == "brush"
+                        draw_stroke(mask, message["points"], message["radius"], value=paint)
+                    self.mark(name, layer, mask)
+                case "undo":
+                    self.undo()
+                case "redo":
+                    self.redo()
+                case "go":
+                    self.show_image(self.names[message["to"]])
+                case "export":
+                    self._show(f"Exported to {self.export_masks()}")
         except (ValueError, OSError) as error:
-            self._error = str(error)
-            self._show()
+            self._show(error=str(error))
         finally:
             self.send({"answered": message["id"]})
-
-    def _do(self, message: dict[str, Any]) -> None:
-        match message["do"]:
-            case "stroke":
-                name, layer = message["image"], message["layer"]
-                mask = self.mask(name, layer).copy()
-                paint = message["tool"] == "brush"
-                draw_stroke(mask, message["points"], message["radius"], value=paint)
-                self.mark(name, layer, mask)
-            case "clear":
-                name, layer = message["image"], message["layer"]
-                self.mark(name, layer, np.zeros_like(self.mask(name, layer)))
-            case "undo":
-                self.undo()
-            case "redo":
-                self.redo()
-            case "go":
-                self.show_image(self.names[message["to"]])
-            case "export":
-                self._news = f"Exported to {self.export_masks()}"
-                self._show()
 
     def _step(self, source: list[Change], target: list[Change]) -> None:
         if source:
             change = source.pop()
             target.append(change)
             self._toggle(change)
-            self._save()
-            self._index = self.names.index(change.name)
-            self._show_image()
+            self.show_image(change.name)
 
     def _toggle(self, change: Change) -> None:
         key = change.name, change.layer
@@ -244,6 +221,7 @@ class Annotator(anywidget.AnyWidget):
         mask.flat[change.pixels] ^= True
         self._unsaved[key] = mask
         (self._marked.add if mask.any() else self._marked.discard)(key)
+        self._save()
 
     def _save(self) -> None:
         """Write what is not on disk yet; what fails stays in memory until the next action."""
@@ -260,37 +238,56 @@ class Annotator(anywidget.AnyWidget):
 
     def _show_image(self) -> None:
         """Send the image and its CAM, and everything else."""
-        name, picture, cam = self.names[self._index], b"", b""
-        self._error = ""
+        name, picture, cam, error = self.names[self._index], b"", b"", ""
         try:
             pixels = folders.read_image(self.folder / name)
-            picture = png(_reduced(pixels.transpose(1, 2, 0)))
+            picture = png(pixels.transpose(1, 2, 0))
             cam = b"" if self._cam is None else png(coloured(self._cam(pixels)))
-        except (*folders.DAMAGED, RuntimeError) as error:  # a CAM may not fit the image
-            self._error = f"{name}: {error}"
+        except (*folders.DAMAGED, RuntimeError) as found:  # a CAM may not fit the image
+            error = f"{name}: {found}"
         with self.hold_sync():
             self.image, self.cam_image = picture, cam
-            self._show()
+            self._show(error=error)
 
-    def _show(self) -> None:
+    def _show(self, news: str = "", *, error: str = "") -> None:
+        """Send the masks and the status."""
         name, marked = self.names[self._index], len(self.marked)
         masks = {layer: self.mask(name, layer) for layer in LAYERS}
-        height, width = masks["wrong"].shape
-        state = (
-            self._failed
-            or self._error
-            or self._news
-            or ("Saved" if marked else "Nothing marked yet")
-        )
+        height, width = self._sizes[name]
+        saved = "Saved" if marked else "Nothing marked yet"
         enough = "; enough to refine the model" if marked >= self.goal else ""
         with self.hold_sync():
             self.wrong_mask, self.object_mask = (png(_small(masks[layer])) for layer in LAYERS)
             self.facts = {
                 "name": name, "index": self._index, "count": len(self.names), "width": width,
                 "height": height, "can_undo": bool(self._done), "can_redo": bool(self._undone),
-                "marked": marked, "goal": self.goal, "error": bool(self._failed or self._error),
-                "status": f"{state}, {marked} of {self.goal} images marked{enough}",
+                "marked": marked, "goal": self.goal, "error": bool(self._failed or error),
+                "status": f"{self._failed or error or news or saved}, "
+                          f"{marked} of {self.goal} images marked{enough}",
             }  # fmt: skip
+
+    def _coco(self) -> dict[str, Any]:
+        """Return the masks in the format of MS-COCO, as run lengths."""
+        numbers = {name: n for n, name in enumerate(self.names, start=1)}
+        annotations: list[dict[str, Any]] = []
+        for n, (name, layer) in enumerate(sorted(self._marked), start=1):
+            mask = self.mask(name, layer)
+            runs = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+            annotations.append({
+                "id": n, "image_id": numbers[name],
+                "category_id": LAYERS.index(layer) + 1, "iscrowd": 0,
+                "segmentation": {"size": list(mask.shape), "counts": runs["counts"].decode()},
+                "area": int(mask.sum()), "bbox": coco.toBbox(runs).tolist(),
+            })  # fmt: skip
+        return {
+            "info": {"description": "Masks drawn with xblcore", "version": "1.0"},
+            "licenses": [],
+            "categories": [{"id": n, "name": layer, "supercategory": "annotation"}
+                           for n, layer in enumerate(LAYERS, start=1)],
+            "images": [{"id": numbers[name], "file_name": name, "height": height, "width": width}
+                       for name, (height, width) in self._sizes.items()],
+            "annotations": annotations,
+        }  # fmt: skip
 
 
 def cam_of(
@@ -351,50 +348,20 @@ def draw_stroke(
     array([[1, 1, 1, 1, 1],
            [0, 1, 1, 1, 0]])
     """
-    height, width = mask.shape
     for (x, y), (end_x, end_y) in itertools.pairwise([points[0], *points]):
         left = max(0, math.floor(min(x, end_x) - radius))
         top = max(0, math.floor(min(y, end_y) - radius))
-        right, bottom = max(x, end_x) + radius + 1, max(y, end_y) + radius + 1
-        across = np.arange(left, min(width, int(right)))[None] + 0.5 - x
-        down = np.arange(top, min(height, int(bottom)))[:, None] + 0.5 - y
+        right = max(0, math.ceil(max(x, end_x) + radius))
+        bottom = max(0, math.ceil(max(y, end_y) + radius))
+        window = mask[top:bottom, left:right]
+        rows, columns = np.indices(window.shape, sparse=True)
+        down, across = rows + top + 0.5 - y, columns + left + 0.5 - x
         along_x, along_y = end_x - x, end_y - y
         length = along_x**2 + along_y**2
         # Where on the segment, from 0 to 1, the point nearest to each pixel lies.
         part = ((across * along_x + down * along_y) / (length or 1)).clip(0, 1)
         squared = (across - part * along_x) ** 2 + (down - part * along_y) ** 2
-        near = squared <= radius**2 + 1e-9  # rounding must not exclude pixels on the rim
-        mask[top : top + near.shape[0], left : left + near.shape[1]][near] = value
-
-
-def coco_document(
-    masks: Iterable[tuple[str, Layer, Mask]], sizes: dict[str, tuple[int, int]]
-) -> dict[str, Any]:
-    """Return masks that are not empty in the format of MS-COCO, as run lengths.
-
-    Args:
-        masks: image, layer, bool ``(H, W)``.
-        sizes: height and width of every image.
-    """
-    numbers = {name: n for n, name in enumerate(sizes, start=1)}
-    annotations: list[dict[str, Any]] = []
-    for name, layer, mask in masks:
-        runs = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
-        annotations.append({
-            "id": len(annotations) + 1, "image_id": numbers[name],
-            "category_id": LAYERS.index(layer) + 1, "iscrowd": 0,
-            "segmentation": {"size": list(mask.shape), "counts": runs["counts"].decode()},
-            "area": int(mask.sum()), "bbox": coco.toBbox(runs).tolist(),
-        })  # fmt: skip
-    return {
-        "info": {"description": "Masks drawn with xblcore", "version": "1.0"},
-        "licenses": [],
-        "categories": [{"id": n, "name": layer, "supercategory": "annotation"}
-                       for n, layer in enumerate(LAYERS, start=1)],
-        "images": [{"id": numbers[name], "file_name": name, "height": height, "width": width}
-                   for name, (height, width) in sizes.items()],
-        "annotations": annotations,
-    }  # fmt: skip
+        window[squared <= radius**2 + 1e-9] = value  # rounding must not exclude pixels on the rim
 
 
 def coloured(cam: NDArray[np.floating]) -> Pixels:
@@ -409,23 +376,15 @@ def coloured(cam: NDArray[np.floating]) -> Pixels:
 
 
 def png(pixels: Pixels) -> bytes:
-    """Return the bytes of a PNG file, from uint8 ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``."""
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG", compress_level=1)
+    """Return uint8 ``(H, W)`` or ``(H, W, 3 or 4)`` as PNG, at most :data:`LONGEST` pixels long."""
+    content, picture = io.BytesIO(), Image.fromarray(pixels)
+    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.BOX)
+    picture.save(content, "PNG", compress_level=1)
     return content.getvalue()
-
-
-def _shown_size(shape: tuple[int, ...]) -> tuple[int, int]:
-    scale = min(1.0, LONGEST / max(shape[:2]))
-    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
-
-
-def _reduced(pixels: Pixels) -> Pixels:
-    height, width = _shown_size(pixels.shape)
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    return np.asarray(picture.resize((width, height), Image.Resampling.BOX))
 
 
 def _small(mask: Mask) -> Pixels:
     """Return a mask at the size at which it is shown, 255 where any pixel is marked."""
-    return to_grid(mask[None], _shown_size(mask.shape))[0].astype(np.uint8) * 255
+    scale = min(1.0, LONGEST / max(mask.shape))
+    height, width = (max(1, round(side * scale)) for side in mask.shape)
+    return to_grid(mask[None], (height, width))[0].astype(np.uint8) * 255

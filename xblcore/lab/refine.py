@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
+import contextlib
 import copy
+import functools
 import html
 import io
 import math
-import runpy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,10 +19,9 @@ from tqdm.auto import tqdm
 
 from xblcore import methods, metrics
 from xblcore.cam import ReceptiveField, ScoreKind, evaluating, explain, receptive_field
-from xblcore.data.folder import read_folder
-from xblcore.examples import Cells, Examples
+from xblcore.examples import Examples
 from xblcore.methods import Method
-from xblcore.plots.images import before_after
+from xblcore.plots.images import before_after, share_inside
 from xblcore.study.evaluate import predict
 from xblcore.study.train import EpochLog, TrainConfig, fit
 
@@ -61,31 +60,19 @@ class Refined:
     classes: tuple[str, ...] = ()
 
     def shares(self) -> dict[str, tuple[float, float]]:
-        """Mean share of the attribution in marked cells, for each layer with marks.
+        """Mean share of the attribution on the marked pixels, for each layer with marks.
 
-        On ``wrong``, less is better; on ``object``, more. Images whose map is all zero before or
-        after are left out.
+        On ``wrong``, less is better; on ``object``, more. All-zero maps are left out.
         """
-        plain = self.marked.on_grid(self.field.grid)  # without the margin: what was marked
         found = {}
-        for layer, marks, cells in (
-            ("wrong", self.marked.decoy_mask, _cells(plain).decoy_mask),
-            ("object", self.marked.object_mask, _cells(plain).object_mask),
-        ):
-            has_marks = marks.flatten(1).any(1)
-            if has_marks.any():
-                both = torch.stack(
-                    [
-                        metrics.energy_pointing_game(cam[has_marks], cells[has_marks])
-                        for cam in self.cams
-                    ]
-                )  # (2, M)
-                before, after = both[:, ~both.isnan().any(0)].mean(1).tolist()
+        masks = {"wrong": self.marked.decoy_mask, "object": self.marked.object_mask}
+        for layer, mask in masks.items():
+            if (has_marks := mask.flatten(1).any(1)).any():
+                before, after = (share_inside(cam[has_marks], mask[has_marks]) for cam in self.cams)
                 found[layer] = (before, after)
         return found
 
     def __repr__(self) -> str:
-        """Before and after, in words."""
         lines = [f"{len(self.marked)} marked images, layer {self.layer}, "
                  f"wrong regions widened by {self.field.margin} pixels"]  # fmt: skip
         lines += [
@@ -102,15 +89,14 @@ class Refined:
         """Draw marked images, evenly spread over all, with their CAMs before and after."""
         index = torch.linspace(0, len(self.marked) - 1, min(count, len(self.marked))).long()
         few = self.marked.take(index)
-
-        def named(labels: Tensor) -> list[str]:
-            return [self.classes[n] if self.classes else str(n) for n in labels.tolist()]
-
-        before, after = (named(predicted[index]) for predicted in self.predictions)
+        truth, before, after = (
+            [self.classes[n] if self.classes else str(n) for n in labels[index].tolist()]
+            for labels in (self.marked.labels, *self.predictions)
+        )
         return before_after(
             Figure(figsize=(9.5, 4), layout="constrained"),
             few.inputs(), self.cams[0][index], self.cams[1][index], object_mask=few.object_mask,
-            decoy_mask=few.decoy_mask, truth=named(few.labels), predictions=(before, after),
+            decoy_mask=few.decoy_mask, truth=truth, predictions=(before, after),
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -191,30 +177,25 @@ def refine(
     training, rest = _split(examples, held_out, seed)
     training = training.on_grid(field.grid, margin=field.margin)
     marked = training.take(is_marked(training))
-    _check_cells(_cells(marked), field.margin)
+    training = training.take(repeated(is_marked(training), marked_share))
     refined = copy.deepcopy(model)
     for module in refined.modules():
-        if getattr(module, "inplace", False) is True:  # would overwrite the explained features
+        if hasattr(module, "inplace"):  # would overwrite the explained features
             module.inplace = False  # type: ignore[assignment]
-    index = repeated(is_marked(training), marked_share)
     with (
         torch.random.fork_rng([device] if device.type == "cuda" else []),
         tqdm(total=epochs, desc="refine", unit="epoch") as bar,
     ):
-
-        def advance(_log: EpochLog) -> None:
-            bar.update()
-
         torch.manual_seed(seed)  # dropout
-        log = fit(refined, training.take(index), chosen, config, layer=layer, on_epoch=advance)
+        log = fit(
+            refined, training, chosen, config, layer=layer, on_epoch=lambda _log: bar.update()
+        )
     refined.eval()
-    pair = (model, refined)
-    before, after = (_cams(one, marked, layer) for one in pair)
-    predicted = tuple(predict(one, marked.images).argmax(1).cpu() for one in pair)
-    right = tuple(accuracy(one, rest) for one in pair)
     return Refined(
-        refined, log, layer, field, marked.to("cpu"), (before, after),
-        (predicted[0], predicted[1]), len(rest), (right[0], right[1]), tuple(classes),
+        refined, log, layer, field, marked.to("cpu"),
+        (_cams(model, marked, layer), _cams(refined, marked, layer)),
+        (_predicted(model, marked), _predicted(refined, marked)),
+        len(rest), (accuracy(model, rest), accuracy(refined, rest)), tuple(classes),
     )  # fmt: skip
 
 
@@ -232,12 +213,12 @@ def accuracy(model: nn.Module, examples: Examples) -> float:
 
 
 def last_spatial_layer(model: nn.Module, images: Tensor) -> str:
-    """Return the name of ``model.cam_layer``, else of the last layer with a spatial output.
+    """Return ``model.cam_layer``, else the name of the last layer with a spatial output.
 
     That is the last one to finish whose output is ``(N, K, h, w)`` with more than one cell.
 
     Args:
-        model: run once, in eval mode.
+        model: run once on ``images``, in eval mode.
         images: ``(N, C, H, W)``; one is enough.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
@@ -248,21 +229,16 @@ def last_spatial_layer(model: nn.Module, images: Tensor) -> str:
         return named
     found: list[str] = []
 
-    def note(name: str, output: object) -> None:
+    def note(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim == 4 and output[0, 0].numel() > 1:
             found.append(name)
 
-    handles = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: note(name, output))
-        for name, module in model.named_modules()
-        if name
-    ]
-    try:
-        with evaluating(model), torch.no_grad():
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with contextlib.ExitStack() as hooks, evaluating(model), torch.no_grad():
+        for name, module in model.named_modules():
+            if name:
+                hook = functools.partial(note, name)
+                hooks.enter_context(module.register_forward_hook(hook))
+        model(images)
     if not found:
         raise ValueError("layer must have an output (N, K, h, w) with several cells, got no such")
     return found[-1]
@@ -272,13 +248,8 @@ def margin_of(model: nn.Module, layer: str, size: Sequence[int]) -> ReceptiveFie
     """Measure the receptive field by which wrong regions are widened.
 
     In deep networks a cell sees most of the image, which would leave nothing outside of the
-    regions. If the margin exceeds a quarter of the image, it is measured for 90 %, then for 50 %
-    of the squared gradient.
-
-    Args:
-        model: any network.
-        layer: dotted name of the explained layer.
-        size: ``(C, H, W)`` of one image.
+    regions. If the margin exceeds a quarter of the image of ``size`` ``(C, H, W)``, it is measured
+    for 90 %, then for 50 % of the squared gradient.
     """
     channels, height, width = size
     for share in (1.0, 0.9, 0.5):
@@ -316,17 +287,15 @@ def _split(examples: Examples, share: float, seed: int) -> tuple[Examples, Examp
 
 def _cams(model: nn.Module, examples: Examples, layer: str) -> Tensor:
     batches = zip(examples.inputs().split(100), examples.labels.split(100), strict=True)
-    return torch.cat(
-        [
-            explain(model, images, labels, layer=layer, method="hires_cam", score=SCORE).cpu()
-            for images, labels in batches
-        ]
-    )  # (M, h, w)
+    maps = [
+        explain(model, images, labels, layer=layer, method="hires_cam", score=SCORE)
+        for images, labels in batches
+    ]
+    return torch.cat(maps).cpu()  # (M, h, w)
 
 
-def _cells(examples: Examples) -> Cells:
-    assert examples.cells is not None
-    return examples.cells
+def _predicted(model: nn.Module, examples: Examples) -> Tensor:
+    return predict(model, examples.images).argmax(1).cpu()
 
 
 def _check_marks(examples: Examples, method: Method) -> None:
@@ -340,41 +309,3 @@ def _check_marks(examples: Examples, method: Method) -> None:
             f"examples must have regions marked as wrong for {method.name!r}, got none; "
             "mark some, or use method='xbl_d_plus'"
         )
-
-
-def _check_cells(cells: Cells, margin: int) -> None:
-    if covered := int(
-        (cells.decoy_mask.flatten(1).any(1) & cells.distance.isnan().any((1, 2))).sum()
-    ):
-        raise ValueError(
-            f"marks must leave cells that do not see them, got {covered} images without, with a "
-            f"margin of {margin} pixels; mark the object too, erase some, or lower the margin"
-        )
-
-
-def main() -> None:
-    """Refine a model by the masks in a folder, and write its weights and a picture."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", help="images, with masks in FOLDER/annotations")
-    parser.add_argument("--model", required=True, help="FILE.py:FUNCTION that returns the model")
-    parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--grey", action="store_true")
-    parser.add_argument("--method", default="xbl_d_plus")
-    parser.add_argument("--weight", type=float)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--layer")
-    parser.add_argument("--out", default="refined", help="writes OUT.pt and OUT.png")
-    given = parser.parse_args()
-    file, _, function = given.model.rpartition(":")
-    found = read_folder(given.folder, size=given.size and tuple(given.size), grey=given.grey)
-    refined = refine(
-        runpy.run_path(file)[function](), found.examples, given.method, weight=given.weight,
-        epochs=given.epochs, layer=given.layer, classes=found.classes,
-    )  # fmt: skip
-    torch.save(refined.model.state_dict(), f"{given.out}.pt")
-    refined.picture().savefig(f"{given.out}.png", dpi=150)
-    print(refined)
-
-
-if __name__ == "__main__":
-    main()

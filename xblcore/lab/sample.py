@@ -6,52 +6,43 @@ The test images have no patch. Everything is cached in ``build/sample`` of the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
 from xblcore import data, methods, project
 from xblcore.data import folder as folders
+from xblcore.distance import widen
 from xblcore.examples import Examples
 from xblcore.lab.annotator import Annotator
-from xblcore.study import feedback
 from xblcore.study.train import TrainConfig, fit
 
 TASK = "decoy_fashion_mnist"
 EPOCHS = 10
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Where the sample lies.
+class Sample(NamedTuple):
+    """Where the sample lies."""
 
-    Attributes:
-        images: folder of the images to learn from, with the patch.
-        test: folder of test images without it.
-        truth: folder of the true masks of patch (``wrong``) and garment (``object``).
-    """
-
-    images: Path
-    test: Path
-    truth: Path
+    images: Path  # images to learn from, with the patch
+    test: Path  # test images without it
+    truth: Path  # true masks of the patch (``wrong``) and the garment (``object``)
 
 
-def make_sample(home: Path | None = None, *, count: int = 2000, tests: int = 1000) -> Sample:
+def make_sample(*, count: int = 2000, tests: int = 1000) -> Sample:
     """Make the sample unless it is there; what was drawn on it stays.
 
     Args:
-        home: folder; None: ``build/sample`` of the project.
         count: images to learn from.
         tests: test images.
 
     Raises:
         DataUnavailableError: Fashion-MNIST cannot be fetched; the message says what helps.
     """
-    home = home or project.root() / "build" / "sample"
+    home = project.root() / "build" / "sample"
     sample = Sample(home / "images", home / "test", home / "truth")
     if not (home / "complete").is_file():
         config = data.DataConfig(n_train=count, n_val=1, n_test=tests)
@@ -89,24 +80,14 @@ def trained_network(sample: Sample) -> nn.Module:
 
 
 def simulate_marks(annotator: Annotator, sample: Sample, *, count: int = 25) -> None:
-    """Mark images with their true patch, drawn too wide as by a thick brush.
+    """Mark the first images with their true patch, drawn too wide as by a thick brush.
 
     For a run of the notebook without a person. It does nothing if something is marked.
-
-    Args:
-        annotator: of ``sample.images``.
-        sample: where the true masks are.
-        count: how many images.
     """
-    if annotator.marked:
-        return
-    generator = np.random.default_rng(0)
-    for n in generator.permutation(len(annotator.names))[:count]:
-        name = annotator.names[n]
+    for name in () if annotator.marked else annotator.names[:count]:
         shape = annotator.mask(name, "wrong").shape
-        true = folders.read_mask(folders.mask_path(sample.truth, name, "wrong"), shape)[None]
-        drawn = feedback.mark("dilated", np.zeros_like(true), true, generator)
-        annotator.mark(name, "wrong", drawn.decoy_mask[0])
+        true = folders.read_mask(folders.mask_path(sample.truth, name, "wrong"), shape)
+        annotator.mark(name, "wrong", widen(true[None], 1)[0])
 
 
 def _write(examples: Examples, classes: list[str], images: Path, truth: Path | None) -> None:

@@ -222,8 +222,8 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 def shares_reported(runs: pd.DataFrame) -> pd.DataFrame:
     """Return how much of ERM's reliance each explainer, and the flips, report as gone.
 
-    For an explainer, ``1 - d / d_ERM`` with the attribution distance ``d``, undefined values
-    counting as the worst; for the flips, ``(f_ERM - f) / (f_ERM - f_oracle)``: the oracle has some
+    For an explainer, ``1 - d / d_ERM`` with the attribution distance ``d``, but at least -1, which
+    maps that are all zero have; for the flips, ``(f_ERM - f) / (f_ERM - f_oracle)``: the oracle has some
     flips although it has never seen a decoy. Means over the seeds.
 
     Returns:
@@ -237,6 +237,7 @@ def shares_reported(runs: pd.DataFrame) -> pd.DataFrame:
     for task, own in wide.groupby(level="task", sort=False):
         floor = own.xs("erm", level="method").loc[task]
         share = 1 - own / floor.reindex(own.index.get_level_values("seed")).to_numpy()
+        share = share.clip(lower=-1.0)
         erm, oracle = (flips.loc[task, name].reindex(own.index.get_level_values("seed")).to_numpy()
                        for name in ("erm", "oracle"))  # fmt: skip
         share["decoy_flip_rate"] = stats.recovery(-flips.reindex(own.index), -erm, -oracle)

@@ -87,7 +87,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(240):
+    for _ in range(720):  # three minutes, for a busy machine
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return
@@ -139,7 +139,6 @@ class Lab:
         return self
 
     def outputs(self) -> list[dict[str, Any]]:
-        """All outputs of the notebook."""
         return self.page.evaluate(
             "() => [...window.jupyterapp.shell.currentWidget.content.model.cells]"
             ".flatMap(cell => cell.toJSON().outputs ?? [])"
@@ -152,20 +151,14 @@ class Lab:
             if output["output_type"] == "error"
         ]
 
-    def picture(self, name: str, part: Any = None) -> None:
-        """Take a screenshot of the window or of a part of it."""
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        (part or self.page).screenshot(path=PICTURES / f"{name}.png")
-
 
 @pytest.fixture
 def lab(browser: Any, server: Server, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """A window of its own."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000}, has_touch=True)
     context.set_default_timeout(SOON)
     opened = Lab(context.new_page(), server)
     failed = request.session.testsfailed
     yield opened
     if request.session.testsfailed > failed:
-        opened.picture(f"failed-{request.node.name}")
+        opened.page.screenshot(path=PICTURES / f"failed-{request.node.name}.png")
     context.close()

@@ -125,7 +125,6 @@ def test_brush_eraser_undo_redo_and_a_second_view(hand):
     hand.until("a.png", layer="object")
     hand.click("Clear layer")
     hand.until("a.png", 0, layer="object")
-    hand.lab.picture("annotator", hand.root)
 
 
 def test_one_finger_draws_and_the_page_does_not_scroll(hand):
@@ -187,11 +186,9 @@ def test_sizes_sharp_pixels_and_the_opacity_of_the_cam(hand):
         assert box["width"] / box["height"] == pytest.approx(width / height, rel=0.02)
         radius = float(re.match(r"[\d.]+", hand.root.locator("output").first.inner_text())[0])
         assert radius == pytest.approx(min(height, width) / 16, abs=0.06)
-        if name != "c.png":
-            hand.click("Next")
-    hand.click("Previous")
-    hand.image_is("b.png")
-    hand.click("Previous")
+        hand.click("Next")
+    hand.canvas.focus()
+    hand.press("p", "PageUp")
     hand.image_is("a.png")
     hand.page.mouse.move(0, 0)
     opacity = hand.root.get_by_role("slider", name="CAM opacity")
@@ -205,7 +202,6 @@ def test_sizes_sharp_pixels_and_the_opacity_of_the_cam(hand):
     without = hand.canvas.evaluate("canvas => canvas.toDataURL()")
     opacity.fill("1")
     assert hand.canvas.evaluate("canvas => canvas.toDataURL()") != without
-    hand.canvas.focus()
     hand.press("c")
     assert hand.canvas.evaluate("canvas => canvas.toDataURL()") == without
 
@@ -233,18 +229,3 @@ def test_reload_restart_and_export(hand):
     hand.image_is("b.png")  # the first one without a mark
     hand.drag((0.5, 0.5), (0.5, 0.6))
     hand.until("b.png")
-
-
-def test_every_control_has_a_name_and_a_focus_ring(hand):
-    names = [button.get_attribute("title") for button in hand.root.get_by_role("button").all()]
-    assert len(names) == 10 and all(names)
-    hand.root.get_by_role("button", name="Object").focus()
-    hand.press("Shift+Tab")  # from here on by keyboard
-    for _ in range(12):
-        style = hand.page.evaluate(
-            "() => { const at = document.activeElement, look = getComputedStyle(at);"
-            "return [at.closest('.xbl-annotator') !== null, look.outlineStyle,"
-            " parseFloat(look.outlineWidth) >= 2]; }"
-        )
-        assert style == [True, "solid", True]
-        hand.press("Tab")

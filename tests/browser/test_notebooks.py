@@ -25,7 +25,6 @@ def test_a_card_of_the_start_page_opens_its_notebook(lab):
     lab.open("notebooks/start.ipynb")
     headings = lab.page.locator(".jp-Notebook h3")
     assert headings.count() == 4
-    lab.picture("start")
     lab.page.get_by_role("link", name="explore.ipynb").click()
     lab.page.get_by_role("tab", name="explore.ipynb").wait_for()
 
@@ -54,4 +53,3 @@ def test_from_a_folder_to_a_refined_model(lab):
     assert "25 marked images" in described
     masks = lab.server.folder / "build" / "sample" / "images" / "annotations"
     assert len(list(masks.rglob("*.png"))) == 25 and (masks / "refined.pt").is_file()
-    lab.picture("refined", lab.page.locator("figure.xbl-refined"))

@@ -10,10 +10,9 @@ import pytest
 import yaml
 
 from tests.study.conftest import ROOT, tiny_params
-from xblcore.decoys import Decoy
 from xblcore.methods import METHODS
 from xblcore.study import config
-from xblcore.study.config import Condition, Config
+from xblcore.study.config import Config
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -89,31 +88,6 @@ def test_a_profile_with_fewer_candidates_tries_the_middle_ones(
     assert own.candidates("decoy_coco", "xbl_d_plus") == expected
     assert own.candidates("decoy_coco", "erm") == [0]
     assert own.candidates("decoy_coco", "xbl_d_released") == [0.1]
-
-
-def test_tuned_method_needs_candidates() -> None:
-    params = tiny_params()
     del params["setup"]["decoy_coco"]["weights"]["hint"]
-    own = Config.model_validate(params)
     with pytest.raises(ValueError, match="must have candidate weights for 'hint' under setup.deco"):
-        own.candidates("decoy_coco", "hint")
-    with pytest.raises(ValueError, match="task must be one of .*, got 'decoy_mnist'"):
-        own.task("decoy_mnist")
-
-
-def test_settings_of_a_task_join_setup_and_profile() -> None:
-    params = tiny_params()
-    params["setup"]["decoy_coco"] |= {"decoy": {"size": 6}, "image_size": 32, "data_seed": 3}
-    own = Config.model_validate(params).task("decoy_coco")
-    assert own.decoy == Decoy(size=6)
-    assert (own.data.n_train, own.data.image_size, own.data.seed) == (64, 32, 3)
-    assert (own.network, own.size.epochs, own.threads, own.held_out_images) == (
-        params["setup"]["decoy_coco"]["network"], 1, 1, 2,
-    )  # fmt: skip
-
-
-def test_condition_shows_only_what_differs_from_the_main_grid() -> None:
-    assert str(Condition()) == ""
-    assert str(Condition(annotated=25, wrong=0.0)) == "annotated=25, wrong=0.0"
-    assert str(Condition(decoy=Decoy(size=3))).startswith("decoy=Decoy(size=3,")
-    assert Condition(margin=0) != Condition()
+        Config.model_validate(params).candidates("decoy_coco", "hint")

@@ -8,7 +8,7 @@ from torch import nn
 
 from xblcore.cam import explain, receptive_field
 from xblcore.study import models
-from xblcore.study.models import CellFlatten, Residual
+from xblcore.study.models import CellFlatten
 
 # Cells per side of the explained layer and its receptive field in pixels, for images of 64 pixels.
 # By hand: a 3x3 convolution adds 2 strides, a pooling 1; each stride-2 layer doubles the stride.
@@ -45,22 +45,11 @@ def test_weights_depend_on_the_seed_only() -> None:
     for name, value in first.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
     assert not torch.equal(first.features[0].weight, other.features[0].weight)
+    with pytest.raises(ValueError, match="network must be one of small_cnn, .*, got 'vgg'"):
+        models.build("vgg", channels=1, classes=2, size=28, seed=0)
 
 
 def test_cells_are_flattened_one_by_one() -> None:
     features = torch.arange(12.0).view(1, 3, 2, 2)  # channel k of cell c has the value 4 k + c
     expected = [[0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]]
     assert CellFlatten()(features).tolist() == expected
-
-
-def test_residual_block_adds_its_input() -> None:
-    block = Residual(4, 4, 1).eval()
-    nn.init.zeros_(block.body[3].weight)
-    inputs = torch.randn(1, 4, 5, 5, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(block(inputs), inputs.relu())
-    assert Residual(4, 8, 2)(inputs).shape == (1, 8, 3, 3)
-
-
-def test_unknown_network() -> None:
-    with pytest.raises(ValueError, match="network must be one of small_cnn, .*, got 'vgg'"):
-        models.build("vgg", channels=1, classes=2, size=28, seed=0)

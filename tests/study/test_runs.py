@@ -108,10 +108,7 @@ def test_wrong_regions_are_widened_by_the_receptive_field_or_the_condition(tiny:
         assert expected.cells is not None
         assert torch.equal(found.cells.decoy_mask, expected.cells.decoy_mask)
         assert torch.equal(found.cells.distance, expected.cells.distance)
-
-
-def test_oracle_sees_clean_images(tiny: Config) -> None:
-    found = runs.training_examples(Run(TASK, "oracle", 0, 0), tiny.task(TASK))
+    found = runs.training_examples(replace(RUN, method="oracle"), settings)
     assert torch.equal(found.images, data.load(TASK, split="train_clean").images)
 
 
@@ -161,8 +158,8 @@ def flip(content: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     "damage",
-    [flip, lambda content: content[:-10], lambda content: b"", lambda content: b"\xff" * 99],
-    ids=["flipped bit", "truncated", "empty", "other bytes"],
+    [flip, lambda content: content[:-10], lambda content: b"\xff" * 99],
+    ids=["flipped bit", "truncated", "other bytes"],
 )
 def test_corrupt_cache_file_is_reported_and_regenerated(
     damage: Callable[[bytes], bytes], tiny: Config, trained: list[str]
@@ -266,35 +263,26 @@ def test_key_depends_on_the_code_that_decides_the_numbers(
 
 # Choosing weights
 
-Accuracy = Callable[[float], float]
 SWAPPED = ("val_swapped", "none", "accuracy")
 
 
-@pytest.fixture
-def accuracy_by_weight(
-    tiny: Config, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Accuracy], list[Run]]:
+def accuracy_by_weight(patch: pytest.MonkeyPatch, function: Callable[[float], float]) -> set[Run]:
     """Replace training: the accuracy depends on the weight, and a little on the seed."""
+    requested = set[Run]()
 
-    def replace_training(function: Accuracy) -> list[Run]:
-        requested = list[Run]()
+    def instead(wanted: Iterable[Run], **_: Any) -> list[Result]:
+        own = list(dict.fromkeys(wanted))
+        requested.update(own)
+        return [
+            fake_result(
+                run.task, run.method, run.seed, {SWAPPED: function(run.weight) + run.seed % 2 / 1e2},
+                weight=run.weight, condition=run.condition,
+            )
+            for run in own
+        ]  # fmt: skip
 
-        def instead(wanted: Iterable[Run], **_: Any) -> list[Result]:
-            own = list(dict.fromkeys(wanted))
-            requested.extend(run for run in own if run not in requested)
-            return [
-                fake_result(
-                    run.task, run.method, run.seed,
-                    {SWAPPED: function(run.weight) + run.seed % 2 / 100},
-                    weight=run.weight, condition=run.condition,
-                )
-                for run in own
-            ]  # fmt: skip
-
-        monkeypatch.setattr(runs, "results", instead)
-        return requested
-
-    return replace_training
+    patch.setattr(runs, "results", instead)
+    return requested
 
 
 def five_candidates(tiny: Config) -> Config:
@@ -314,10 +302,11 @@ def five_candidates(tiny: Config) -> Config:
     ],
 )
 def test_weights_are_extended_while_the_best_is_at_the_edge(
-    best: float, tried: list[float], tiny: Config,
-    accuracy_by_weight: Callable[[Accuracy], list[Run]],
-) -> None:  # fmt: skip
-    requested = accuracy_by_weight(lambda weight: 0.6 - abs(np.log10(weight / best)) / 100)
+    best: float, tried: list[float], tiny: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requested = accuracy_by_weight(
+        monkeypatch, lambda weight: 0.6 - abs(np.log10(weight / best)) / 100
+    )
     pairs = [(TASK, "xbl_d_plus"), (TASK, "erm"), (TASK, "xbl_d_released")]
     found = runs.choose_weights(pairs, settings=five_candidates(tiny)).set_index("method")
     own = found.loc["xbl_d_plus"]
@@ -332,43 +321,37 @@ def test_weights_are_extended_while_the_best_is_at_the_edge(
 
 
 def test_method_recovers_if_it_exceeds_the_chance_level_of_the_task(
-    tiny: Config, accuracy_by_weight: Callable[[Accuracy], list[Run]]
+    tiny: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accuracy_by_weight(lambda weight: 0.3 if weight == 10 else 0.05)
+    accuracy_by_weight(monkeypatch, lambda weight: 0.3 if weight == 10 else 0.05)
     pairs = [("decoy_cifar10", "xbl_d_plus"), ("decoy_coco", "xbl_d_plus")]
     found = runs.choose_weights(pairs, settings=five_candidates(tiny))
     assert found.groupby("task")["recovers"].unique().map(list).tolist() == [[True], [False]]
     assert found.groupby("task")["chance"].first().tolist() == [0.1, 0.5]
 
 
-def test_main_grid_uses_the_chosen_weights_and_reported_seeds(
-    tiny: Config, accuracy_by_weight: Callable[[Accuracy], list[Run]]
+def test_grid_and_experiments_use_the_chosen_weights_and_run_unaffected_methods_once(
+    tiny: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accuracy_by_weight(lambda weight: 1 - abs(np.log10(max(weight, 1e-9) / 30)) / 100)
-    weights, finished = runs.main_grid(TASK, settings=five_candidates(tiny))
-    assert [(done.run.method, done.run.weight, done.run.seed) for done in finished] == [
-        ("erm", 0, 0), ("erm", 0, 1), ("oracle", 0, 0), ("oracle", 0, 1),
-        ("xbl_d_plus", 30, 0), ("xbl_d_plus", 30, 1),
-    ]  # fmt: skip
-    assert weights.groupby("method")["chosen"].sum().tolist() == [1, 1, 1]
-
-
-def test_experiment_runs_unaffected_methods_once(
-    tiny: Config, accuracy_by_weight: Callable[[Accuracy], list[Run]]
-) -> None:
-    accuracy_by_weight(lambda weight: 1 - abs(np.log10(max(weight, 1e-9) / 10)) / 100)
+    accuracy_by_weight(monkeypatch, lambda weight: 1 - abs(np.log10(max(weight, 1e-9) / 30)) / 100)
     own = config.Experiment(
         question="?", by="annotated", tasks=[TASK], methods=["erm", "xbl_d_plus"],
         conditions=[Condition(), Condition(annotated=25), Condition(network="resnet8", margin=1)],
     )  # fmt: skip
     settings = five_candidates(tiny).model_copy(update={"experiments": {"own": own}})
+    weights, finished = runs.main_grid(TASK, settings=settings)
+    assert [(done.run.method, done.run.weight, done.run.seed) for done in finished] == [
+        ("erm", 0, 0), ("erm", 0, 1), ("oracle", 0, 0), ("oracle", 0, 1),
+        ("xbl_d_plus", 30, 0), ("xbl_d_plus", 30, 1),
+    ]  # fmt: skip
+    assert weights.groupby("method")["chosen"].sum().tolist() == [1, 1, 1]
     _, finished = runs.experiment("own", settings=settings)
     seen = [(done.run.method, str(done.run.condition)) for done in finished if done.run.seed == 0]
     assert sorted(seen) == [
         ("erm", ""), ("erm", "network=resnet8"), ("xbl_d_plus", ""),
         ("xbl_d_plus", "annotated=25"), ("xbl_d_plus", "network=resnet8, margin=1"),
     ]  # fmt: skip
-    assert {done.run.weight for done in finished} == {0, 10}
+    assert {done.run.weight for done in finished} == {0, 30}
     with pytest.raises(ValueError, match="experiment must be one of own, got 'other'"):
         runs.experiment("other", settings=settings)
 

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import anywidget
 import matplotlib as mpl
@@ -21,26 +21,19 @@ from pycocotools import mask as coco
 from torch import nn
 
 from xblcore import project
-from xblcore.cam import explain
 from xblcore.data import folder as folders
 from xblcore.data.folder import LAYERS, Layer
 from xblcore.decoys import Mask, Pixels
 from xblcore.distance import to_grid
-from xblcore.lab.refine import SCORE, device_of, last_spatial_layer
+from xblcore.lab.refine import EXPLAINER, device_of, last_spatial_layer
+from xblcore.study.evaluate import attributions
 
-HERE = Path(__file__).parent
 LONGEST = 1024  # pixels of a side of what is sent to the browser; masks keep all pixels
 COCO_FILE = "coco.json"
 
 Cam = Callable[[Pixels], NDArray[np.floating]]
-
-
-class Change(NamedTuple):
-    """Pixels of one layer that an action toggled, as positions in the flattened mask."""
-
-    name: str
-    layer: Layer
-    pixels: NDArray[np.intp]
+Key = tuple[str, Layer]  # an image and one of its layers
+Change = tuple[Key, NDArray[np.intp]]  # pixels that were toggled, as positions in the flat mask
 
 
 class Annotator(anywidget.AnyWidget):
@@ -54,15 +47,10 @@ class Annotator(anywidget.AnyWidget):
             None: no overlay.
         goal: number of images to mark; None: all.
         annotations: folder of the masks; None: ``annotations`` in ``folder``.
-
-    Attributes:
-        names: paths of the images below the folder, the classes in turn.
-        skipped: why a file is not among them.
-        annotations: folder of the masks.
     """
 
-    _esm = HERE / "annotator.js"
-    _css = HERE / "annotator.css"
+    _esm = Path(__file__).with_name("annotator.js")
+    _css = Path(__file__).with_name("annotator.css")
 
     facts = traitlets.Dict().tag(sync=True)
     image = traitlets.Bytes().tag(sync=True)
@@ -81,19 +69,19 @@ class Annotator(anywidget.AnyWidget):
         super().__init__()
         self.folder = Path(folder)
         self.annotations = Path(annotations or self.folder / folders.ANNOTATIONS)
-        names, self.skipped = folders.find_images(folder)
-        self.names = classes_in_turn(names)
+        names, self.skipped = folders.find_images(folder)  # skipped: reasons by file
+        self.names = classes_in_turn(names)  # paths below the folder
         self._sizes = {name: folders.image_size(self.folder / name) for name in names}
         self.goal = min(goal or len(names), len(names))
         self._cam = cam
-        self._marked: set[tuple[str, Layer]] = set()
-        self._unsaved: dict[tuple[str, Layer], Mask] = {}
+        self._marked: set[Key] = set()
+        self._unsaved: dict[Key, Mask] = {}
         self._done: list[Change] = []
         self._undone: list[Change] = []
         self._failed = ""  # why masks are not saved
-        for name, layer in itertools.product(self.names, LAYERS):
-            if self._path(name, layer).is_file() and self.mask(name, layer).any():
-                self._marked.add((name, layer))
+        for key in itertools.product(self.names, LAYERS):
+            if self._path(*key).is_file() and self.mask(*key).any():
+                self._marked.add(key)
         # Continue where the last session ended.
         marked = set(self.marked)
         unmarked = [n for n, name in enumerate(self.names) if name not in marked]
@@ -120,11 +108,11 @@ class Annotator(anywidget.AnyWidget):
         before = self.mask(name, layer)
         if mask.shape != before.shape:
             raise ValueError(f"mask of {name} must be {before.shape}, got {mask.shape}")
-        change = Change(name, layer, np.flatnonzero(mask != before))
-        if len(change.pixels):
-            self._done.append(change)
+        pixels = np.flatnonzero(mask != before)
+        if len(pixels):
+            self._done.append(((name, layer), pixels))
             self._undone.clear()
-            self._toggle(change)
+            self._toggle((name, layer), pixels)
         self._show()
 
     def undo(self) -> None:
@@ -146,10 +134,9 @@ class Annotator(anywidget.AnyWidget):
         self._show_image()
 
     def export_masks(self, folder: str | Path | None = None) -> Path:
-        """Write all masks as PNG and as a COCO file, :data:`COCO_FILE`, and return its path.
+        """Write all masks as PNG and in a COCO file, whose path is returned.
 
-        Args:
-            folder: None: the folder of the annotations, which has the PNG files already.
+        None is the folder of the annotations.
         """
         home = self.annotations if folder is None else Path(folder)
         for name, layer in itertools.product(self.names, LAYERS):
@@ -159,12 +146,9 @@ class Annotator(anywidget.AnyWidget):
         return home / COCO_FILE
 
     def import_masks(self, folder: str | Path) -> int:
-        """Take over the masks of a folder, laid out as :mod:`xblcore.data.folder` says.
+        """Take over the masks of a folder, as changes that can be undone, and return their number.
 
-        Each file replaces its layer, which can be undone.
-
-        Returns:
-            The number of masks.
+        The files are laid out as :mod:`xblcore.data.folder` says; each replaces its layer.
         """
         keys = itertools.product(self.names, LAYERS)
         paths = {folders.mask_path(Path(folder), *key): key for key in keys}
@@ -210,15 +194,14 @@ class Annotator(anywidget.AnyWidget):
 
     def _step(self, source: list[Change], target: list[Change]) -> None:
         if source:
-            change = source.pop()
+            key, pixels = change = source.pop()
             target.append(change)
-            self._toggle(change)
-            self.show_image(change.name)
+            self._toggle(key, pixels)
+            self.show_image(key[0])
 
-    def _toggle(self, change: Change) -> None:
-        key = change.name, change.layer
+    def _toggle(self, key: Key, pixels: NDArray[np.intp]) -> None:
         mask = self.mask(*key)
-        mask.flat[change.pixels] ^= True
+        mask.flat[pixels] ^= True
         self._unsaved[key] = mask
         (self._marked.add if mask.any() else self._marked.discard)(key)
         self._save()
@@ -241,8 +224,8 @@ class Annotator(anywidget.AnyWidget):
         name, picture, cam, error = self.names[self._index], b"", b"", ""
         try:
             pixels = folders.read_image(self.folder / name)
-            picture = png(pixels.transpose(1, 2, 0))
-            cam = b"" if self._cam is None else png(coloured(self._cam(pixels)))
+            picture = _png(pixels.transpose(1, 2, 0))
+            cam = b"" if self._cam is None else _png(_coloured(self._cam(pixels)))
         except (*folders.DAMAGED, RuntimeError) as found:  # a CAM may not fit the image
             error = f"{name}: {found}"
         with self.hold_sync():
@@ -252,12 +235,12 @@ class Annotator(anywidget.AnyWidget):
     def _show(self, news: str = "", *, error: str = "") -> None:
         """Send the masks and the status."""
         name, marked = self.names[self._index], len(self.marked)
-        masks = {layer: self.mask(name, layer) for layer in LAYERS}
         height, width = self._sizes[name]
         saved = "Saved" if marked else "Nothing marked yet"
         enough = "; enough to refine the model" if marked >= self.goal else ""
         with self.hold_sync():
-            self.wrong_mask, self.object_mask = (png(_small(masks[layer])) for layer in LAYERS)
+            self.wrong_mask = _png(_small(self.mask(name, "wrong")))
+            self.object_mask = _png(_small(self.mask(name, "object")))
             self.facts = {
                 "name": name, "index": self._index, "count": len(self.names), "width": width,
                 "height": height, "can_undo": bool(self._done), "can_redo": bool(self._undone),
@@ -311,10 +294,9 @@ def cam_of(
     def cam(pixels: Pixels) -> NDArray[np.floating]:
         picture = Image.fromarray(pixels.transpose(1, 2, 0))
         resized = torch.from_numpy(folders.as_array(picture, size=size, grey=grey))[None]
-        images = resized.to(device_of(model)).float() / 255
-        name = last_spatial_layer(model, images) if layer is None else layer
-        found = explain(model, images, layer=name, method="hires_cam", score=SCORE)
-        return found[0].cpu().numpy()
+        images = resized.to(device_of(model))
+        name = layer or last_spatial_layer(model, images.float() / 255)
+        return attributions(model, images, EXPLAINER, layer=name)[0].cpu().numpy()
 
     return cam
 
@@ -354,7 +336,7 @@ def draw_stroke(
         right = max(0, math.ceil(max(x, end_x) + radius))
         bottom = max(0, math.ceil(max(y, end_y) + radius))
         window = mask[top:bottom, left:right]
-        rows, columns = np.indices(window.shape, sparse=True)
+        rows, columns = np.ogrid[: window.shape[0], : window.shape[1]]
         down, across = rows + top + 0.5 - y, columns + left + 0.5 - x
         along_x, along_y = end_x - x, end_y - y
         length = along_x**2 + along_y**2
@@ -364,18 +346,14 @@ def draw_stroke(
         window[squared <= radius**2 + 1e-9] = value  # rounding must not exclude pixels on the rim
 
 
-def coloured(cam: NDArray[np.floating]) -> Pixels:
-    """Return a CAM as uint8 ``(h, w, 4)``, its largest value opaque and 0 transparent.
-
-    >>> coloured(np.array([[0.0, 2.0]]))[..., 3]
-    array([[  0, 255]], dtype=uint8)
-    """
+def _coloured(cam: NDArray[np.floating]) -> Pixels:
+    """Return a CAM as uint8 ``(h, w, 4)``, its largest value opaque and 0 transparent."""
     share = cam / cam.max() if cam.max() > 0 else np.zeros_like(cam)
     colours: Pixels = mpl.colormaps["viridis"](share, alpha=share, bytes=True)
     return colours
 
 
-def png(pixels: Pixels) -> bytes:
+def _png(pixels: Pixels) -> bytes:
     """Return uint8 ``(H, W)`` or ``(H, W, 3 or 4)`` as PNG, at most :data:`LONGEST` pixels long."""
     content, picture = io.BytesIO(), Image.fromarray(pixels)
     picture.thumbnail((LONGEST, LONGEST), Image.Resampling.BOX)

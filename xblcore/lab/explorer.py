@@ -24,23 +24,19 @@ from xblcore.study.models import SplitNet
 COMMAND = "make reproduce"
 SHOWN = 100  # images of test_decoy
 FIRST = ("erm", "xbl_d_plus")
-VIEWS = {"decoy": "with the decoy", "swapped": "decoy of another class", "clean": "without decoy"}
+VIEWS = ("with the decoy", "decoy of another class", "without decoy")
 
 
 def finished_runs(settings: config.Config, task: str) -> dict[str, runs.Result]:
-    """Return the finished run of the median seed of each method, with the chosen weight.
-
-    Raises:
-        FileNotFoundError: no run is finished; the message names the command that runs them.
-    """
+    """Return the finished run of the median seed of each method, with the chosen weight."""
     path = project.root() / settings.results / task / "weights.csv"
     found: list[runs.Result] = []
     if path.is_file():
-        table = pd.read_csv(path)
-        for row in table[table["chosen"]].itertuples():
-            every = (runs.Run(task, str(row.method), row.weight, seed) for seed in settings.seeds)
-            cached = (runs.cached(run, settings.task(task)) for run in every)
-            found += [result for result in cached if result is not None]
+        for row in pd.read_csv(path).query("chosen").itertuples():
+            for seed in settings.seeds:
+                run = runs.Run(task, str(row.method), row.weight, seed)
+                if result := runs.cached(run, settings.task(task)):
+                    found.append(result)
     if not found:
         raise FileNotFoundError(
             f"No finished runs of {label(task)} on this machine. In a terminal, run: {COMMAND}"
@@ -54,15 +50,11 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     The networks are those of finished runs in the run cache. Five controls choose the task, the
     two methods, the kind of CAM and the image.
-
-    Attributes:
-        table: what is shown below the controls: predictions and metrics of both networks.
     """
 
     def __init__(self) -> None:
         self._settings = config.load()
-        self._finished: dict[str, runs.Result] = {}
-        self.table = pd.DataFrame()
+        self.table = pd.DataFrame()  # predictions and metrics of both networks
         self._picture = widgets.Image(format="png", layout={"max_width": "100%"})
         self._numbers = widgets.HTML()
         tasks = [(label(name), name) for name in self._settings.tasks]
@@ -73,13 +65,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.cam = widgets.Dropdown(description="CAM", options=cams)
         self.image = widgets.IntSlider(description="Image", max=SHOWN - 1, continuous_update=False)
         controls = (self.task, self.left, self.right, self.cam, self.image)
-        super().__init__(
-            [
-                self._picture,
-                widgets.HBox(controls, layout={"flex_flow": "row wrap"}),
-                self._numbers,
-            ]
-        )
+        row = widgets.HBox(controls, layout={"flex_flow": "row wrap"})
+        super().__init__([self._picture, row, self._numbers])
         self.add_class("xbl-explorer")
         self.task.observe(self._open, "value")
         for control in controls[1:]:
@@ -104,7 +91,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         except FileNotFoundError as error:  # also if the data are not built
             self._finished = {}
             self._picture.layout.display, self._numbers.value = "none", f"<p>{error}</p>"
-        for box, first in ((self.left, FIRST[0]), (self.right, FIRST[1])):
+        for box, first in zip((self.left, self.right), FIRST, strict=True):
             kept = box.value
             box.options = [(label(name), name) for name in self._finished]
             for name in (first, kept):
@@ -116,20 +103,18 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         names = (self.left.value, self.right.value)
         if not {*names} <= {*self._finished}:  # nothing is finished, or the options are changing
             return
-        pair = [self._finished[name] for name in names]
-        models = [runs.trained_model(r, self._settings.task(r.run.task)).cpu() for r in pair]
+        task, pair = self.task.value, [self._finished[name] for name in names]
+        models = [runs.trained_model(r, self._settings.task(task)).cpu() for r in pair]
         views = self._views(pair[0].run)
-        one, layer = views["decoy"], SplitNet.cam_layer
-        cams = [
-            explain(model, one.inputs(), layer=layer, method=self.cam.value) for model in models
-        ]  # (1, h, w) each
-        one = one.on_grid((cams[0].shape[1], cams[0].shape[2]))
-        assert (cells := one.cells) is not None
+        images, layer = views[0].inputs(), SplitNet.cam_layer
+        cams = [explain(m, images, layer=layer, method=self.cam.value) for m in models]  # (1, h, w)
         self._draw(views, cams, [label(name) for name in names])
-        classes = data.info(pair[0].run.task)["classes"]
-        rows = {"label": [classes[int(one.labels)]] * 2}
-        for view, text in VIEWS.items():
-            rows[f"prediction {text}"] = [_prediction(m, views[view], classes) for m in models]
+        classes = data.info(task)["classes"]
+        rows = {"label": [classes[int(views[0].labels)]] * 2}
+        for title, view in zip(VIEWS, views, strict=True):
+            rows[f"prediction {title}"] = [_prediction(m, view, classes) for m in models]
+        cells = views[0].on_grid((cams[0].shape[1], cams[0].shape[2])).cells
+        assert cells is not None
         metrics = [explanation_metrics(cam, cells) for cam in cams]
         for name in metrics[0]:
             better = "higher" if METRICS[name].higher_is_better else "lower"
@@ -139,38 +124,33 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.table = pd.DataFrame(rows.values(), index=list(rows), columns=heads)
         self._numbers.value = self.table.to_html(border=0)
 
-    def _draw(self, views: dict[str, Examples], cams: list[Tensor], names: list[str]) -> None:
+    def _draw(self, views: list[Examples], cams: list[Tensor], names: list[str]) -> None:
         fig = Figure(figsize=(12, 2.8), layout="constrained")
         axes = fig.subplots(1, 5)
-        for ax, (view, text) in zip(axes, VIEWS.items(), strict=False):
-            show(ax, views[view].inputs()[0].numpy()).set_title(text)
+        for ax, view, title in zip(axes[:3], views, VIEWS, strict=True):
+            show(ax, view.inputs()[0].numpy()).set_title(title)
         for ax, cam, name in zip(axes[3:], cams, names, strict=True):
             show_cam(ax, cam[0].numpy()).set_title(f"{label(self.cam.value)}, {name}")
-        marked = views["decoy"]
         for ax in (axes[0], *axes[3:]):
-            outline(ax, marked.object_mask[0].numpy(), colour=OBJECT)
-            outline(ax, marked.decoy_mask[0].numpy(), colour=DECOY)
-        kind = data.info(self.task.value)["data"]
-        fig.suptitle(f"{about(self.task.value, kind)}: object blue, decoy orange")
+            outline(ax, views[0].object_mask[0].numpy(), colour=OBJECT)
+            outline(ax, views[0].decoy_mask[0].numpy(), colour=DECOY)
+        context = about(self.task.value, data.info(self.task.value)["data"])
+        fig.suptitle(f"{context}: object blue, decoy orange")
         content = io.BytesIO()
         fig.savefig(content, format="png", dpi=100)
         self._picture.layout.display, self._picture.value = "block", content.getvalue()
 
-    def _views(self, run: runs.Run) -> dict[str, Examples]:
-        """Return the image with its decoy, with that of another class, and without one."""
+    def _views(self, run: runs.Run) -> list[Examples]:
+        """Return the chosen image in each of :data:`VIEWS`."""
         settings = self._settings.task(run.task)
-        splits = {
-            "decoy": runs.load_split(run, settings, "test_decoy"),
-            "swapped": runs.load_split(run, settings, "test_decoy_swapped"),
-            # The images of test_decoy before they get their decoy; no split of the study has them.
-            "clean": store._clean(run.task, "test_decoy", None),
-        }
-        index = min(self.image.value, len(splits["decoy"]) - 1)
-        return {view: split.take(slice(index, index + 1)) for view, split in splits.items()}
+        splits = [runs.load_split(run, settings, f"test_decoy{end}") for end in ("", "_swapped")]
+        # The images of test_decoy before they get their decoy; no split of the study has them.
+        splits.append(store._clean(run.task, "test_decoy", None))
+        index = min(self.image.value, len(splits[0]) - 1)
+        return [split.take(slice(index, index + 1)) for split in splits]
 
 
 def _prediction(model: nn.Module, one: Examples, classes: list[str]) -> str:
     probability, predicted = predict(model, one.images).softmax(1).max(1)
-    name = classes[int(predicted)]
     mark = "✓" if int(predicted) == int(one.labels) else "✗"
-    return f"{mark} {name} ({float(probability):.0%})"
+    return f"{mark} {classes[int(predicted)]} ({float(probability):.0%})"

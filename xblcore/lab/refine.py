@@ -18,46 +18,32 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from xblcore import methods, metrics
-from xblcore.cam import ReceptiveField, ScoreKind, evaluating, explain, receptive_field
+from xblcore.cam import ReceptiveField, evaluating, receptive_field
 from xblcore.examples import Examples
 from xblcore.methods import Method
 from xblcore.plots.images import before_after, share_inside
-from xblcore.study.evaluate import predict
+from xblcore.study import explainers
+from xblcore.study.evaluate import attributions, predict
 from xblcore.study.train import EpochLog, TrainConfig, fit
 
 # A shortcut can be evidence against the other classes, which the logit of the class leaves out.
-SCORE: ScoreKind = "log_prob"
+EXPLAINER = explainers.get("hires_cam_log_prob")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Refined:
-    """What :func:`refine` returns; a notebook shows it as picture and text.
+    """What :func:`refine` returns, in pairs before and after; a notebook shows picture and text."""
 
-    Pairs are before and after.
-
-    Attributes:
-        model: the refined copy, in eval mode.
-        log: one entry for each epoch.
-        layer: the explained layer.
-        field: its receptive field; marks of wrong regions were widened by ``field.margin`` pixels.
-        marked: the marked images.
-        cams: HiResCAMs ``(M, h, w)`` of the marked images for their classes.
-        predictions: classes ``(M,)`` of the marked images.
-        held_out: number of images that were not trained on.
-        accuracy: on those; NaN if there are none.
-        classes: names of the classes, may be empty.
-    """
-
-    model: nn.Module
+    model: nn.Module  # the refined copy, in eval mode
     log: list[EpochLog]
-    layer: str
-    field: ReceptiveField
-    marked: Examples
-    cams: tuple[Tensor, Tensor]
-    predictions: tuple[Tensor, Tensor]
-    held_out: int
-    accuracy: tuple[float, float]
-    classes: tuple[str, ...] = ()
+    layer: str  # the explained layer
+    field: ReceptiveField  # marks of wrong regions were widened by its margin
+    marked: Examples  # the marked images
+    cams: tuple[Tensor, Tensor]  # HiResCAMs (M, h, w) of their predictions
+    predictions: tuple[Tensor, Tensor]  # their predicted classes (M,)
+    held_out: int  # number of images that were not trained on
+    accuracy: tuple[float, float]  # on those; NaN if there are none
+    classes: tuple[str, ...] = ()  # names of the classes
 
     def shares(self) -> dict[str, tuple[float, float]]:
         """Mean share of the attribution on the marked pixels, for each layer with marks.
@@ -148,9 +134,6 @@ def refine(
         seed: of the order of the images and of everything random in the model.
         classes: names of the classes, for the picture.
 
-    Raises:
-        ValueError: nothing marked that the method can use, or a number outside its range.
-
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
     >>> wrong = torch.zeros(5, 4, 4, dtype=torch.bool)
     >>> wrong[0, 0, 0] = True  # one pixel of the first image
@@ -182,20 +165,22 @@ def refine(
     for module in refined.modules():
         if hasattr(module, "inplace"):  # would overwrite the explained features
             module.inplace = False  # type: ignore[assignment]
-    with (
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
-        tqdm(total=epochs, desc="refine", unit="epoch") as bar,
-    ):
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(gpus), tqdm(total=epochs, desc="refine", unit="epoch") as bar:
+
+        def advance(_log: EpochLog) -> None:
+            bar.update()
+
         torch.manual_seed(seed)  # dropout
-        log = fit(
-            refined, training, chosen, config, layer=layer, on_epoch=lambda _log: bar.update()
-        )
+        log = fit(refined, training, chosen, config, layer=layer, on_epoch=advance)
     refined.eval()
+    pair = (model, refined)
+    cams = [attributions(m, marked.images, EXPLAINER, layer=layer).cpu() for m in pair]
+    predicted = [predict(m, marked.images).argmax(1).cpu() for m in pair]
     return Refined(
-        refined, log, layer, field, marked.to("cpu"),
-        (_cams(model, marked, layer), _cams(refined, marked, layer)),
-        (_predicted(model, marked), _predicted(refined, marked)),
-        len(rest), (accuracy(model, rest), accuracy(refined, rest)), tuple(classes),
+        refined, log, layer, field, marked.to("cpu"), (cams[0], cams[1]),
+        (predicted[0], predicted[1]), len(rest), (accuracy(model, rest), accuracy(refined, rest)),
+        tuple(classes),
     )  # fmt: skip
 
 
@@ -245,11 +230,10 @@ def last_spatial_layer(model: nn.Module, images: Tensor) -> str:
 
 
 def margin_of(model: nn.Module, layer: str, size: Sequence[int]) -> ReceptiveField:
-    """Measure the receptive field by which wrong regions are widened.
+    """Measure the receptive field by which wrong regions are widened, for images ``(C, H, W)``.
 
-    In deep networks a cell sees most of the image, which would leave nothing outside of the
-    regions. If the margin exceeds a quarter of the image of ``size`` ``(C, H, W)``, it is measured
-    for 90 %, then for 50 % of the squared gradient.
+    In deep networks a cell sees most of the image. If the margin exceeds a quarter of the image,
+    it is measured for 90 %, then for 50 % of the squared gradient.
     """
     channels, height, width = size
     for share in (1.0, 0.9, 0.5):
@@ -285,27 +269,14 @@ def _split(examples: Examples, share: float, seed: int) -> tuple[Examples, Examp
     return examples.take(order[count:].sort().values), examples.take(order[:count])
 
 
-def _cams(model: nn.Module, examples: Examples, layer: str) -> Tensor:
-    batches = zip(examples.inputs().split(100), examples.labels.split(100), strict=True)
-    maps = [
-        explain(model, images, labels, layer=layer, method="hires_cam", score=SCORE)
-        for images, labels in batches
-    ]
-    return torch.cat(maps).cpu()  # (M, h, w)
-
-
-def _predicted(model: nn.Module, examples: Examples) -> Tensor:
-    return predict(model, examples.images).argmax(1).cpu()
-
-
 def _check_marks(examples: Examples, method: Method) -> None:
     if method.train_split != "train":
         raise ValueError(f"method must train on the given images, got {method.name!r}")
-    if not is_marked(examples).any():
-        raise ValueError("examples must have a marked image, got none; mark some first")
-    only_wrong = "decoy_mask" in method.needs and "object_mask" not in method.needs
-    if only_wrong and not examples.decoy_mask.any():
+    usable = examples.decoy_mask
+    if "object_mask" in method.needs or "decoy_mask" not in method.needs:
+        usable = usable | examples.object_mask
+    if not usable.any():
         raise ValueError(
-            f"examples must have regions marked as wrong for {method.name!r}, got none; "
-            "mark some, or use method='xbl_d_plus'"
+            f"examples must have marks that {method.name!r} can use, got none; mark regions as "
+            "wrong, or mark objects and use method='xbl_d_plus'"
         )

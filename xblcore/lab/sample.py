@@ -33,14 +33,9 @@ class Sample(NamedTuple):
 
 
 def make_sample(*, count: int = 2000, tests: int = 1000) -> Sample:
-    """Make the sample unless it is there; what was drawn on it stays.
+    """Make ``count`` images to learn from and ``tests`` test images, unless they are there.
 
-    Args:
-        count: images to learn from.
-        tests: test images.
-
-    Raises:
-        DataUnavailableError: Fashion-MNIST cannot be fetched; the message says what helps.
+    What was drawn on them stays.
     """
     home = project.root() / "build" / "sample"
     sample = Sample(home / "images", home / "test", home / "truth")
@@ -56,10 +51,7 @@ def make_sample(*, count: int = 2000, tests: int = 1000) -> Sample:
 
 
 def trained_network(sample: Sample) -> nn.Module:
-    """Return a network of plain PyTorch, trained on the images of the sample; 15 s without cache.
-
-    It takes grey images of 28 x 28 pixels and is in eval mode.
-    """
+    """Return a network for grey images of 28 x 28 pixels, trained on the sample, in eval mode."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         model = nn.Sequential(

@@ -56,7 +56,7 @@ class Feedback:
 
 
 def blank(name: str) -> Feedback:
-    """Reply to a learner who has not filled in the blanks; it gives nothing away."""
+    """Reply to a learner who has not filled in the blanks, without a hint at the solution."""
     hint = "Replace each `...` in the cell. Hints are folded above it."
     return Feedback(False, f"`{name}` still has a blank.", hint)
 

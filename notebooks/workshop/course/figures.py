@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -72,7 +73,7 @@ def bars(
 ) -> Figure:
     """One panel per measure with one bar per network; values by measure and network."""
     names = list(next(iter(values.values())))
-    spare = iter(("purple", "green", "sky", "blue", "orange", "vermillion"))
+    spare = cycle(("purple", "green", "sky", "blue", "orange", "vermillion"))
     colours = [look(name).colour if name in METHODS else COLOURS[next(spare)] for name in names]
     columns = 4 if len(values) == 4 else 3
     rows = -(-len(values) // columns)
@@ -85,7 +86,7 @@ def bars(
         labels, lengths = [look(name).label for name in names], np.nan_to_num(heights)
         drawn = ax.barh(labels, lengths, color=colours, height=0.6)
         ax.bar_label(drawn, [number(value) for value in heights], padding=3, size=9)
-        ax.set(xlim=(min(0, *heights), 1.2), xticks=(0, 0.5, 1), title=measure)
+        ax.set(xlim=(min(0, *lengths), 1.2), xticks=(0, 0.5, 1), title=measure)
         ax.grid(axis="y", visible=False)
         if guesses and measure in guesses:
             place = ax.get_xaxis_transform()  # below the bars

@@ -35,7 +35,7 @@ class Scores:
     """Behaviour of a network; each value is in [0, 1].
 
     Attributes:
-        with_decoy: accuracy on validation images, whose decoy gives the class away.
+        with_decoy: accuracy on validation images, whose decoy reveals the class.
         clean: accuracy on test images without a decoy.
         flip_rate: share of test images whose prediction changes if only the decoy changes.
     """

@@ -57,12 +57,15 @@ lock: setup ## renew requirements.lock from pyproject.toml
 	| grep -vE '^(nvidia-|cuda-|triton)' > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
-workshop: setup ## write the learners' notebooks, without solutions, to build/workshop
-	mkdir -p build/workshop
-	cp -r notebooks/workshop/course build/workshop/
-	jupyter nbconvert --to notebook --log-level WARN --output-dir build/workshop \
+WORKSHOP := $(patsubst notebooks/%,build/%,$(wildcard notebooks/workshop/*.ipynb))
+
+workshop: setup $(WORKSHOP) ## write the learners' notebooks, without solutions, to build/workshop
+	cp -r notebooks/workshop/course notebooks/workshop/README.md build/workshop/
+
+build/workshop/%.ipynb: | notebooks/workshop/%.ipynb setup # keeps what a learner has changed
+	jupyter nbconvert --to notebook --log-level WARN --output-dir $(@D) \
 		--TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags=solution \
-		notebooks/workshop/*.ipynb
+		notebooks/workshop/$(@F)
 
 clean: ## remove what was built; data/raw, results and finished runs stay
 	rm -rf data/built .pytest_cache .mypy_cache .ruff_cache

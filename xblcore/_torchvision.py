@@ -1,10 +1,9 @@
-"""Let ``import torchvision`` succeed beside a PyTorch that its compiled operators do not match.
+"""Make ``import torchvision`` work with a CPU build of PyTorch; import this module first.
 
-The published torchvision wheel is linked against CUDA. With a CPU build of PyTorch its operators do
-not load, and the import stops at ``operator torchvision::nms does not exist``, because the Python
-part registers extensions of two operators. Declaring their schemas first is enough for the Python
-parts (models, transforms, datasets), which is all that is used here. Import this module before
-torchvision; where the compiled operators load, it does nothing.
+The published torchvision is linked against CUDA. Without CUDA its compiled operators do not load,
+and importing it fails with ``operator torchvision::nms does not exist``. Models, transforms and
+datasets do not need the operators; declaring the schemas of two of them is enough. Where the
+operators load, this module does nothing.
 """
 
 from __future__ import annotations
@@ -14,31 +13,24 @@ from pathlib import Path
 
 import torch
 
-SCHEMAS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
+SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 def declare_missing_operators() -> torch.library.Library | None:
-    """Declare the schemas, unless the compiled operators load; the library must be kept alive."""
+    """Declare the schemas if the operators do not load; the library must be kept alive."""
     spec = importlib.util.find_spec("torchvision")
-    if spec is None or spec.origin is None or _compiled_operators_load(Path(spec.origin).parent):
+    if spec is None or spec.origin is None:
         return None
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for schema in SCHEMAS:
-        library.define(schema)
-    return library
-
-
-def _compiled_operators_load(folder: Path) -> bool:
-    for path in (*folder.glob("_C*.so"), *folder.glob("_C*.pyd")):
+    for path in Path(spec.origin).parent.glob("_C*"):
         try:
             torch.ops.load_library(str(path))
+            return None
         except OSError:
             continue
-        return True
-    return False
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        library.define(name + SCHEMA)
+    return library
 
 
 LIBRARY = declare_missing_operators()

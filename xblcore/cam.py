@@ -21,12 +21,9 @@ Order = Literal[1, 2]
 
 
 def class_scores(
-    logits: Tensor,
-    target: Tensor | None,
-    *,
-    kind: ScoreKind = "logit",
+    logits: Tensor, target: Tensor | None, *, kind: ScoreKind = "logit",
     generator: torch.Generator | None = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Scalar score of each sample, the quantity whose gradient a CAM explains.
 
     ``logit``: ``z_t``. ``log_prob``: ``log softmax(z)_t``, which also contains evidence against
@@ -89,12 +86,11 @@ def grad_cam(
             ``scores``.
         scores: ``(N,)``; sample ``n`` depends on features ``n`` only.
         create_graph: keep the map differentiable, for use in a loss.
-        order: derivative of a loss on the map, if ``create_graph``. 2: exact. 1: ``G`` is treated
-            as a constant, which is cheaper and needs no second derivative.
+        order: of the derivative of such a loss. 2: exact. 1: ``G`` is treated as a constant, which
+            is cheaper.
 
     Returns:
         ``(N, h, w)``, signed; :func:`non_negative` makes the attribution that losses expect.
-        Several maps can be computed from one forward pass.
 
     >>> features = torch.ones(1, 2, 1, 2, requires_grad=True)
     >>> scores = (features[:, 0] * torch.tensor([[2.0, 4.0]])).sum((1, 2))
@@ -116,9 +112,8 @@ def hires_cam(
     """HiResCAM: ``M = sum_k G_k * A_k``, the contribution of each cell to the score.
 
     Exact up to the biases for a head that is piecewise linear in the features; equal to Grad-CAM
-    if the head starts with global average pooling.
-    Source: Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM". Arguments and result as
-    :func:`grad_cam`.
+    if the head starts with global average pooling. Arguments and result as :func:`grad_cam`.
+    Source: Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM".
 
     >>> features = torch.ones(1, 2, 1, 2, requires_grad=True)
     >>> scores = (features[:, 0] * torch.tensor([[2.0, 4.0]])).sum((1, 2))
@@ -175,16 +170,10 @@ def non_negative(cam: Tensor, score: ScoreKind) -> Tensor:
 
 
 def explain(
-    model: nn.Module,
-    images: Tensor,
-    target: Tensor | None = None,
-    *,
-    layer: str | nn.Module,
-    method: CamMethod = "grad_cam",
-    score: ScoreKind = "logit",
-    create_graph: bool = False,
+    model: nn.Module, images: Tensor, target: Tensor | None = None, *, layer: str | nn.Module,
+    method: CamMethod = "grad_cam", score: ScoreKind = "logit", create_graph: bool = False,
     generator: torch.Generator | None = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Attribution of the model's prediction over the cells of ``layer``, in one forward pass.
 
     Without ``create_graph`` the model is explained in eval mode and its modes are restored; with
@@ -252,9 +241,8 @@ def capture(
         layer: a submodule, or its dotted name as in ``model.named_modules()``.
         trunk_graph: False runs everything up to the layer without a graph and makes the features
             a leaf. That is cheaper and sufficient to explain a trained model.
-        copy: pass a copy on to the rest of the model, so that an in-place operation behind the
-            layer (an in-place ReLU, say) cannot overwrite the features. False saves the copy; such
-            an operation is then an error.
+        copy: pass a copy on to the rest of the model, so that an in-place ReLU behind the layer
+            cannot overwrite the features. False saves the copy; such a ReLU is then an error.
 
     Yields:
         A :class:`Capture`. Leaving the block removes the hook and restores the gradient mode.
@@ -327,8 +315,8 @@ class ReceptiveField:
     Attributes:
         grid: ``(h, w)``, cells of the layer.
         extent: side in pixels of the region that a central cell sees.
-        margin: by how many pixels that region extends beyond the cell itself, on its widest side.
-            Masks of wrong regions are widened by this much.
+        margin: pixels by which that region extends beyond the cell, on its widest side. Masks of
+            wrong regions are widened by this much.
     """
 
     grid: tuple[int, int]
@@ -337,14 +325,9 @@ class ReceptiveField:
 
 
 def receptive_field(
-    model: nn.Module,
-    layer: str | nn.Module,
-    size: tuple[int, int, int],
-    *,
-    share: float = 1.0,
-    samples: int = 32,
-    seed: int = 0,
-) -> ReceptiveField:
+    model: nn.Module, layer: str | nn.Module, size: tuple[int, int, int], *, share: float = 1.0,
+    samples: int = 32, seed: int = 0,
+) -> ReceptiveField:  # fmt: skip
     """Measure how far a cell of a layer sees, by the gradient of its features at the input.
 
     Several random images and random signs of the channels are used, so that no path through a ReLU

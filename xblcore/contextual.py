@@ -1,8 +1,7 @@
 """Contextual decomposition: the contribution of the pixels marked as wrong to the logits.
 
 An image is split into a relevant part (the marked pixels) and an irrelevant part (the rest). Each
-layer maps both parts such that their sum is the output of the layer. The parts of the logits
-therefore add up to the logits.
+layer maps both parts such that their sum is its output. Those of the logits add up to the logits.
 
 Source: Murdoch, Liu and Yu 2018; for convolutions Singh, Murdoch and Yu 2019; as an explanation
 loss Rieger, Singh, Murdoch and Yu 2020 (CDEP).
@@ -55,9 +54,8 @@ def cdep(
     Args:
         relevant: ``(N, classes)``, part of the logits due to the decoy, from :func:`decompose`.
         irrelevant: ``(N, classes)``, the other part.
-        decoy_mask: bool ``(N, H, W)``, the pixels of the relevant part; samples with an empty mask
-            do not count.
-        reduction: as in :func:`xblcore.losses.xbl_d`.
+        decoy_mask: bool ``(N, H, W)``, pixels of the relevant part; empty if not annotated.
+        reduction: as in :mod:`xblcore.losses`.
 
     >>> cdep(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 2.0]]), torch.ones(1, 1, 1).bool())
     tensor(0.5000)
@@ -77,10 +75,9 @@ def cdep(
 def decompose(model: nn.Module, images: Tensor, mask: Tensor) -> Parts:
     """Decompose the logits into the contribution of the pixels in ``mask`` and the rest.
 
-    Both parts pass through the layers once, at about twice the cost of a forward pass, in the
-    current mode of the model. Batch norm uses the same statistics as in a forward pass (of the
-    batch in train mode, running averages in eval mode), so that the parts add up to the logits of
-    the cross-entropy. Running averages are not updated.
+    Both parts pass through the layers once, at about twice the cost of a forward pass. Batch norm
+    uses the statistics of a forward pass in the model's current mode, so that the parts add up to
+    the logits of the cross-entropy, but does not update its running averages.
 
     Args:
         model: consists of layers with a rule in :func:`propagate`.
@@ -112,20 +109,15 @@ def decompose(model: nn.Module, images: Tensor, mask: Tensor) -> Parts:
 
 @singledispatch
 def propagate(layer: nn.Module, parts: Parts) -> Parts:
-    """Map both parts through a layer; ``propagate.register(MyLayer)`` adds a rule.
-
-    Raises:
-        NoRuleError: the type of the layer has no rule.
-    """
+    """Map both parts through a layer; ``propagate.register(MyLayer)`` adds a rule."""
     raise NoRuleError(layer)
 
 
 @propagate.register
 def _sequential(layer: nn.Sequential, parts: Parts) -> Parts:
-    """Layer by layer. The bias of a convolution before max pooling is distributed after pooling.
+    """Layer by layer. The bias of a convolution is distributed after a max pooling that follows.
 
-    The bias is the same for all cells of a channel and does not change the maximum. Distributing it
-    later is the same and cheaper, because pooling leaves, typically, one cell in four.
+    It does not change which cell is the maximum, and pooling leaves fewer cells.
     """
     waiting: Tensor | None = None
     for inner, following in pairwise([*layer, nn.Identity()]):

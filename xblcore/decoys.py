@@ -30,8 +30,7 @@ class Decoy:
 
     Attributes:
         size: side of the square patch in pixels.
-        place: ``corner``: a random corner of each image; ``top_left``: always that corner;
-            ``object``: at a given distance from the object, see ``gap``.
+        place: ``corner``: a random one for each image; ``top_left``; or ``object``, see ``gap``.
         gap: with ``place="object"``, pixels between patch and object; 0 touches it, and -3 reaches
             three pixels into it. Where no position fits, the nearest possible one is used.
         pattern: ``plain``, or every other row (``striped``) or pixel (``chequered``) black.
@@ -48,10 +47,8 @@ class Decoy:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {self.size}")
-        for name, choices in (
-            ("place", ("corner", "top_left", "object")),
-            ("pattern", ("plain", "striped", "chequered")),
-        ):
+        for name, choices in (("place", ("corner", "top_left", "object")),
+                              ("pattern", ("plain", "striped", "chequered"))):  # fmt: skip
             if getattr(self, name) not in choices:
                 names = ", ".join(map(str, choices))
                 raise ValueError(f"{name} must be one of {names}, got {getattr(self, name)!r}")
@@ -85,10 +82,7 @@ def add_decoys(
         palette: uint8 ``(K, C)``, the value of each class.
         predictive: whether the decoy predicts the label (training and validation images) or has
             the value of a random class (test images).
-        seed: of everything random, as numpy.random.default_rng takes it.
-
-    Raises:
-        ValueError: images that are not uint8, or decoys that do not fit the images.
+        seed: of numpy.random.default_rng.
 
     >>> blank = torch.zeros(2, 6, 6, dtype=torch.bool)
     >>> clean = Examples(torch.zeros(2, 1, 6, 6, dtype=torch.uint8), torch.tensor([0, 1]), blank,
@@ -148,10 +142,10 @@ def patch_mask(positions: Integers, shape: tuple[int, int], size: int) -> Mask:
 def put_patch(
     images: Pixels, values: Pixels, positions: Integers, size: int, *, pattern: Pattern = "plain"
 ) -> tuple[Pixels, Mask]:
-    """Put a patch of one colour on each image.
+    """Put a patch of one colour on a copy of each image.
 
     Args:
-        images: uint8 ``(N, C, H, W)``; not changed.
+        images: uint8 ``(N, C, H, W)``.
         values: uint8 ``(N, C)``, the colours.
         positions: ``(N, 2)``, row and column of each patch's first pixel.
         size: side of the patches in pixels.

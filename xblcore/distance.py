@@ -10,14 +10,9 @@ Mask = NDArray[np.bool_]
 
 
 def widen(mask: Mask, margin: int) -> Mask:
-    """Widen masks by ``margin`` pixels in each direction (a square, like a receptive field).
+    """Widen masks, bool ``(N, H, W)``, by ``margin`` pixels in each direction.
 
-    Args:
-        mask: bool ``(N, H, W)``.
-        margin: in pixels, at least 0.
-
-    Returns:
-        bool ``(N, H, W)``.
+    The neighbourhood is a square, like a receptive field.
 
     >>> widen(np.array([[[True, False, False]]]), 1)
     array([[[ True,  True, False]]])
@@ -35,16 +30,9 @@ def widen(mask: Mask, margin: int) -> Mask:
 def to_grid(mask: Mask, size: tuple[int, int]) -> Mask:
     """Bring masks to a coarser or finer grid; a cell is True if any pixel that it touches is.
 
-    Cell ``i`` of ``h`` covers rows ``floor(i H / h)`` to ``ceil((i + 1) H / h)``, columns likewise
-    (the cells of adaptive pooling). If ``H / h`` is not an integer, neighbouring cells share a
-    row of pixels and no pixel is lost.
-
-    Args:
-        mask: bool ``(N, H, W)``.
-        size: ``(h, w)``, each at least 1.
-
-    Returns:
-        bool ``(N, h, w)``.
+    From bool ``(N, H, W)`` to bool ``(N, h, w)``, ``size = (h, w)``. Cell ``i`` of ``h`` covers
+    rows ``floor(i H / h)`` to ``ceil((i + 1) H / h)``, columns likewise, as in adaptive pooling:
+    if ``H / h`` is not an integer, neighbouring cells share a row of pixels and none is lost.
 
     >>> to_grid(np.array([[[False, False, True, False]]]), (1, 2))
     array([[[False,  True]]])

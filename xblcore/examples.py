@@ -35,8 +35,7 @@ class Examples:
         images: uint8 ``(N, C, H, W)``, or floating point in [0, 1].
         labels: int64 ``(N,)``.
         object_mask: bool ``(N, H, W)``, pixels of the object; all False if not annotated.
-        decoy_mask: bool ``(N, H, W)``, pixels of the region marked as wrong, usually a decoy; all
-            False if not annotated.
+        decoy_mask: the same for the region marked as wrong, usually a decoy.
         cells: the annotations on a CAM grid, see :meth:`on_grid`; None before that.
 
     >>> mask = torch.zeros(2, 4, 4, dtype=torch.bool)
@@ -56,10 +55,9 @@ class Examples:
             raise ValueError(f"images must be (N, C, H, W), got shape {tuple(self.images.shape)}")
         count, _, height, width = self.images.shape
         shapes = {
-            "labels": (count,),
-            "object_mask": (count, height, width),
+            "labels": (count,), "object_mask": (count, height, width),
             "decoy_mask": (count, height, width),
-        }
+        }  # fmt: skip
         for name, shape in shapes.items():
             found = tuple(getattr(self, name).shape)
             if found != shape:

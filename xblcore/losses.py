@@ -1,12 +1,16 @@
 """Explanation losses: pure functions of attributions and annotations.
 
-In the formulas ``M+`` is a non-negative CAM ``(N, h, w)`` (:func:`xblcore.cam.non_negative`), ``P``
-the same scaled to sum 1, ``B+`` scaled to maximum 1, ``D`` a distance map, ``E`` the region marked
-as wrong (bool) and ``R`` the object (bool), all on the CAM grid. An all-zero map has
-``P = B+ = 0``.
+Arguments that the losses of a CAM share, all on its grid:
 
-A loss is computed per sample and averaged over the *annotated* samples, so that its weight means
-the same for every batch size and annotated fraction. A batch without annotations gives 0.
+- ``cam``: ``M+``, ``(N, h, w)``, non-negative and finite (:func:`xblcore.cam.non_negative`). ``P``
+  is the same scaled to sum 1 and ``B+`` to maximum 1; an all-zero map has ``P = B+ = 0``.
+- ``distance``: ``D``, ``(N, h, w)`` from :func:`xblcore.distance.distance_map`, in grid diagonals;
+  NaN for images without annotation.
+- ``decoy_mask``, ``object_mask``: bool ``(N, h, w)``, the region marked as wrong, ``E``, and the
+  object, ``R``; all False for images without annotation.
+- ``reduction``: ``mean`` over the *annotated* samples, so that the weight of a loss means the same
+  for every batch size and annotated fraction; their ``sum``; or ``none`` for ``(N,)``, with 0 for
+  samples without annotation. A batch without annotations gives 0.
 """
 
 from __future__ import annotations
@@ -29,15 +33,7 @@ def xbl_d(
     shrinks as a whole, and its gradient does not vanish if most of the attribution is far away.
     ``share``: ``sum_uv P * D``, in [0, 1]: the mean distance of the attribution to the object.
     Source: Hagos et al. 2023 (arXiv 2309.05548) for the distance penalty; mass and share are
-    differentiable forms of it.
-
-    Args:
-        cam: ``(N, h, w)``, non-negative and finite.
-        distance: ``(N, h, w)`` from :func:`xblcore.distance.distance_map`, in grid diagonals; NaN
-            for images without annotation.
-        form: ``mass`` or ``share``.
-        reduction: ``mean`` over the annotated samples, their ``sum``, or ``none`` for ``(N,)``
-            with 0 for samples without annotation.
+    differentiable forms of it. Arguments as in :mod:`xblcore.losses`.
 
     >>> cam, distance = torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[0.0, 0.5]]])
     >>> xbl_d(cam, distance), xbl_d(cam, distance, form="share")
@@ -53,12 +49,8 @@ def combined_distance(distance: Tensor, decoy_mask: Tensor, *, wrong: float) -> 
     """``D+ = max(D, wrong * E)``: distance to the object, but at least ``wrong`` in wrong cells.
 
     A cell on the object that also sees the wrong region through its receptive field is penalised:
-    where the two annotations disagree, "wrong" takes precedence over "object".
-
-    Args:
-        distance: ``(N, h, w)`` as in :func:`xbl_d`.
-        decoy_mask: bool ``(N, h, w)``, cells that see the region marked as wrong.
-        wrong: smallest penalty of those cells, in grid diagonals.
+    where the two annotations disagree, "wrong" takes precedence over "object". ``wrong`` is in grid
+    diagonals, the other arguments are as in :mod:`xblcore.losses`.
 
     >>> combined_distance(torch.tensor([[[0.0, 0.0, 0.5]]]), torch.tensor([[[False, True, True]]]),
     ...     wrong=0.3)
@@ -70,26 +62,15 @@ def combined_distance(distance: Tensor, decoy_mask: Tensor, *, wrong: float) -> 
 
 
 def xbl_d_gated(
-    cam: Tensor,
-    distance: Tensor,
-    decoy_mask: Tensor,
-    *,
-    form: Form = "mass",
+    cam: Tensor, distance: Tensor, decoy_mask: Tensor, *, form: Form = "mass",
     reduction: Reduction = "mean",
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """:func:`xbl_d` with distance counted inside the decoy only: ``sum_uv M+ * D * E``.
 
     The paper's wording, read literally: the distance of the attribution that overlaps the region
     marked as wrong. The ``share`` form still divides by the sum of the whole CAM. Only images with
-    both annotations count.
+    both annotations count. Arguments as in :mod:`xblcore.losses`.
     Source: Hagos et al. 2023 (arXiv 2309.05548), in a differentiable form.
-
-    Args:
-        cam: ``(N, h, w)``, non-negative and finite.
-        distance: ``(N, h, w)`` as in :func:`xbl_d`.
-        decoy_mask: bool ``(N, h, w)``, the region marked as wrong, ``E``.
-        form: as in :func:`xbl_d`.
-        reduction: as in :func:`xbl_d`.
 
     >>> cam, distance = torch.tensor([[[2.0, 1.0, 1.0]]]), torch.tensor([[[0.0, 0.25, 0.5]]])
     >>> xbl_d_gated(cam, distance, torch.tensor([[[False, False, True]]]), form="share")
@@ -106,12 +87,7 @@ def overlap(cam: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean") -
     """Attribution on the region marked as wrong: ``sum_uv M+ * E``, at least 0.
 
     The ``mass`` form of :func:`xbl_d` with ``E`` in place of the distance.
-    Source: this compendium, as a control.
-
-    Args:
-        cam: ``(N, h, w)``, non-negative and finite.
-        decoy_mask: bool ``(N, h, w)``, the region marked as wrong, ``E``.
-        reduction: as in :func:`xbl_d`.
+    Source: this compendium, as a control. Arguments as in :mod:`xblcore.losses`.
 
     >>> overlap(torch.tensor([[[4.0, 2.0]]]), torch.tensor([[[False, True]]]))
     tensor(2.)
@@ -124,11 +100,7 @@ def rrr_g(cam: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean") -> 
     """Squared attribution on the region marked as wrong: ``sum_uv (B+ * E)^2``.
 
     Source: Schramowski et al. 2020, who apply RRR to Grad-CAM; "RRR-G" in Friedrich et al. 2023.
-
-    Args:
-        cam: ``(N, h, w)``, non-negative and finite.
-        decoy_mask: bool ``(N, h, w)``, the region marked as wrong, ``E``.
-        reduction: as in :func:`xbl_d`.
+    Arguments as in :mod:`xblcore.losses`.
 
     >>> rrr_g(torch.tensor([[[4.0, 2.0]]]), torch.tensor([[[False, True]]]))
     tensor(0.2500)
@@ -142,12 +114,8 @@ def energy(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -
     """Share of the attribution off the object: ``1 - sum_uv P * R``, in [0, 1].
 
     An all-zero map has the value 1 and no gradient.
-    Source: Rao et al. 2023, "Studying How to Efficiently and Effectively Guide Models".
-
-    Args:
-        cam: ``(N, h, w)``, non-negative and finite.
-        object_mask: bool ``(N, h, w)``, ``R``.
-        reduction: as in :func:`xbl_d`.
+    Source: Rao et al. 2023, "Studying How to Efficiently and Effectively Guide Models". Arguments
+    as in :mod:`xblcore.losses`.
 
     >>> energy(torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[True, False]]]))
     tensor(0.2500)
@@ -160,8 +128,8 @@ def energy(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -
 def hint(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     """Squared difference between CAM and object mask: ``mean_uv (B+ - R)^2``, in [0, 1].
 
-    Source: Selvaraju et al. 2019, in the form of Friedrich et al. 2023. Arguments as
-    :func:`energy`.
+    Source: Selvaraju et al. 2019, in the form of Friedrich et al. 2023. Arguments as in
+    :mod:`xblcore.losses`.
 
     >>> hint(torch.tensor([[[4.0, 2.0]]]), torch.tensor([[[True, False]]]))
     tensor(0.1250)
@@ -174,7 +142,7 @@ def hint(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> 
 def l1(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     """Absolute difference between CAM and object mask: ``mean_uv |B+ - R|``, in [0, 1].
 
-    Source: Rao et al. 2023, after Gao et al. 2022. Arguments as :func:`energy`.
+    Source: Rao et al. 2023, after Gao et al. 2022. Arguments as in :mod:`xblcore.losses`.
 
     >>> l1(torch.tensor([[[4.0, 2.0]]]), torch.tensor([[[True, False]]]))
     tensor(0.2500)
@@ -188,7 +156,7 @@ def ppce(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> 
     """Per-pixel cross-entropy of the CAM to 1 inside the object: ``-mean_R log B+``, in nats.
 
     Logarithms are clamped to at least -100, as in ``binary_cross_entropy``; cells at 0 have -100.
-    Source: Rao et al. 2023, after Shen et al. 2021. Arguments as :func:`energy`.
+    Source: Rao et al. 2023, after Shen et al. 2021. Arguments as in :mod:`xblcore.losses`.
 
     >>> ppce(torch.tensor([[[4.0, 4.0]]]), torch.tensor([[[True, False]]]))
     tensor(0.)
@@ -208,10 +176,10 @@ def rrr(input_gradient: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "m
     Source: Ross, Hughes and Doshi-Velez 2017, eq. 1.
 
     Args:
-        input_gradient: ``(N, C, H, W)``, finite: gradient of the summed log probabilities with
-            respect to the images, computed with ``create_graph=True``.
+        input_gradient: ``(N, C, H, W)``, finite: ``d/dx sum_k log p_k``, computed with
+            ``create_graph=True``.
         decoy_mask: bool ``(N, H, W)`` at the resolution of the images.
-        reduction: as in :func:`xbl_d`.
+        reduction: as in :mod:`xblcore.losses`.
 
     >>> rrr(torch.tensor([[[[2.0, 3.0]]]]), torch.tensor([[[True, False]]]))
     tensor(4.)
@@ -222,25 +190,16 @@ def rrr(input_gradient: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "m
 
 
 def rbr(
-    input_gradient: Tensor,
-    influence_gradient: Tensor,
-    decoy_mask: Tensor,
-    *,
+    input_gradient: Tensor, influence_gradient: Tensor, decoy_mask: Tensor, *,
     reduction: Reduction = "mean",
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Right for better reasons: ``sum_pixels (E * d/dx sum_k log p_k * d/dx I)^2``.
 
     :func:`rrr` weighted by the influence of each pixel on the weights. ``I = sum_theta dCE/dtheta``
     is the influence function of a sample with the identity in place of the Hessian.
     Source: Shao, Skryagin, Stammer, Schramowski and Kersting 2021, "Right for Better Reasons", in
     the form of Friedrich et al. 2023.
-
-    Args:
-        input_gradient: ``(N, C, H, W)`` as in :func:`rrr`.
-        influence_gradient: ``(N, C, H, W)``, finite: ``d/dx I``, computed with
-            ``create_graph=True``.
-        decoy_mask: bool ``(N, H, W)`` at the resolution of the images.
-        reduction: as in :func:`xbl_d`.
+    ``influence_gradient`` is ``d/dx I``; shapes and other arguments as in :func:`rrr`.
 
     >>> gradient, mask = torch.tensor([[[[2.0, 3.0]]]]), torch.tensor([[[True, False]]])
     >>> rbr(gradient, torch.tensor([[[[-0.5, 7.0]]]]), mask)
@@ -266,15 +225,10 @@ def xbl_d_released(
     Their training loss is ``2.7 CE + 0.1 mean d``. ``d`` is computed from *indices*, which have no
     derivative: it changes the value of the loss but no weight. Here every image has its own
     annotation; the scripts look up object edges by the position in the shuffled batch.
+    ``features`` are ``(N, K, h, w)``, ``logits`` ``(N, C)``, computed from them, ``labels``
+    ``(N,)``, and both masks bool ``(N, h, w)``.
     Source: the TensorFlow code of Hagos et al. (github.com/Msgun/XBL-D). This is a statement about
     that code, not about the paper's results.
-
-    Args:
-        features: ``(N, K, h, w)``.
-        logits: ``(N, C)``, computed from ``features``.
-        labels: ``(N,)``.
-        decoy_mask: bool ``(N, h, w)``.
-        object_mask: bool ``(N, h, w)``.
     """
     probabilities = logits.softmax(1).gather(1, labels[:, None])[:, 0]
     cam = guided_grad_cam(features, probabilities)
@@ -284,14 +238,9 @@ def xbl_d_released(
 def guided_grad_cam(features: Tensor, probabilities: Tensor) -> Tensor:
     """Grad-CAM of the released scripts, with channel weights ``mean_uv 1[A > 0] 1[g > 0] g``.
 
-    ``g`` is the gradient of the probability with respect to ``A``.
-
-    Args:
-        features: ``(N, K, h, w)``, ``A``.
-        probabilities: ``(N,)``, softmax output of the class to explain.
-
-    Returns:
-        ``(N, h, w)``, signed and differentiable.
+    ``A`` are the features ``(N, K, h, w)``, and ``g`` is the gradient of the probabilities ``(N,)``
+    of the classes to explain with respect to them. The map ``(N, h, w)`` is signed and
+    differentiable.
     """
     (gradient,) = torch.autograd.grad(probabilities.sum(), features, create_graph=True)
     guided = gradient * (features > 0) * (gradient > 0)
@@ -304,13 +253,8 @@ def object_edges(object_mask: Tensor) -> Tensor:
 
     The scripts pass the *flattened* mask to OpenCV's Canny detector, which treats it as an image
     one pixel wide. Its gradient is then ``|m[i+1] - m[i-1]|``, and non-maximum suppression keeps
-    ``i`` if its gradient exceeds that of ``i - 1`` and is at least that of ``i + 1``.
-
-    Args:
-        object_mask: bool ``(N, h, w)``.
-
-    Returns:
-        bool ``(N, h * w)``.
+    ``i`` if its gradient exceeds that of ``i - 1`` and is at least that of ``i + 1``. From bool
+    ``(N, h, w)`` to bool ``(N, h * w)``.
 
     >>> object_edges(torch.tensor([[[False, False, True, True, True, False, False]]])).int()
     tensor([[0, 1, 0, 0, 1, 0, 0]], dtype=torch.int32)
@@ -330,13 +274,8 @@ def index_distance(cam: Tensor, decoy_mask: Tensor, object_mask: Tensor) -> Tens
     :func:`object_edges`. On a 14x14 grid, vertical neighbours are therefore 14 apart, while the end
     of a row and the start of the next are 1 apart.
 
-    Args:
-        cam: ``(N, h, w)``, signed.
-        decoy_mask: bool ``(N, h, w)``.
-        object_mask: bool ``(N, h, w)``.
-
-    Returns:
-        ``(N,)``, 0 if nothing overlaps or the object has no edge; never part of a graph.
+    From a signed CAM ``(N, h, w)`` and bool masks of the same shape to ``(N,)``: 0 if nothing
+    overlaps or the object has no edge; never part of a graph.
 
     >>> row = lambda *cells: torch.tensor([[cells]])
     >>> index_distance(row(1.0, 2.0, 0.0, 0.0, 0.0), row(True, True, False, False, False),

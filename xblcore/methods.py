@@ -36,10 +36,10 @@ class Step:
         features: ``(N, K, h, w)``.
         logits: ``(N, classes)``.
         generator: for scores that draw random signs.
-        model: the network, for losses that need its weights or layers.
+        model: for losses that need its weights or layers.
         mean_penalty: ``(h, w)``, ``D+`` averaged over the training set.
-        cam_method: replaces the CAM that the method asks for; None: no replacement.
-        score: replaces the score that the method asks for; None: no replacement.
+        cam_method: if given, replaces the CAM that the method asks for.
+        score: if given, replaces the score that the method asks for.
         wrong: ``c`` in ``D+ = max(D, c E)``.
     """
 
@@ -74,9 +74,7 @@ class Step:
     def input_gradient(self) -> Tensor:
         """``d/dx sum_k log p_k``, ``(N, C, H, W)``, differentiable."""
         if not self.batch.images.requires_grad:
-            raise ValueError(
-                "images must require a gradient; add 'input_gradient' to the method's needs"
-            )
+            raise ValueError("images must require a gradient; add 'input_gradient' to the needs")
         total = self.logits.log_softmax(1).sum()
         (gradient,) = torch.autograd.grad(total, self.batch.images, create_graph=True)
         return gradient
@@ -103,10 +101,10 @@ class Method:
         colour: of the palette in :mod:`xblcore.plots.style`.
         marker: of matplotlib.
         penalty: explanation loss of a batch, a scalar; None: classification loss only.
-        augment: changes a batch before the forward pass; None: no change.
+        augment: changes a batch before the forward pass.
         needs: annotations, and ``input_gradient`` if the penalty differentiates the input.
         default_weight: of the penalty, relative to the cross-entropy.
-        trained_on: the explanation that the penalty looks at; None: no explanation.
+        trained_on: the explanation that the penalty looks at, if any.
         ce_weight: of the cross-entropy.
         fixed_weight: whether the weight belongs to the method and is not tuned.
         has_gradient: whether the penalty has a gradient.
@@ -235,14 +233,8 @@ def _cdep(step: Step) -> Tensor:
 def counterexamples(batch: Examples, generator: torch.Generator) -> Examples:
     """Add a copy of each annotated image with uniform noise in place of the decoy.
 
-    The noise is new at each step. The cross-entropy is then the mean over images and copies.
-
-    Args:
-        batch: ``N`` images as float32.
-        generator: of the noise, on the device of the images.
-
-    Returns:
-        ``N`` to ``2 N`` images, the originals first. A copy keeps the annotations of its image.
+    From ``N`` to between ``N`` and ``2 N`` images as float32, the originals first. A copy keeps the
+    annotations of its image. ``generator`` draws the noise, new at each step.
     """
     (annotated,) = batch.decoy_mask.flatten(1).any(1).nonzero(as_tuple=True)
     copies = batch.take(annotated)
@@ -265,45 +257,38 @@ _ENTRIES = (
         "the usual upper bound, e.g. Ross et al. 2017", "black", "*", train_split="train_clean",
     ),
     Method(
-        "xbl_d", "XBL-D", "Grad-CAM of the true class's logit, weighted by distance, as share: the "
-        "plain differentiable reading of the paper.",
+        "xbl_d", "XBL-D", "Grad-CAM as share, weighted by distance: the paper's plain reading.",
         "Hagos et al. 2023, arXiv 2309.05548", "sky", "s",
         penalty=_xbl_d, needs=OBJECT, default_weight=100.0, trained_on="grad_cam",
     ),
     Method(
-        "xbl_d_plus", "XBL-D+", "HiResCAM of a random projection of all logits, weighted by D+, as "
-        "mass, with wrong regions widened by the receptive field.",
+        "xbl_d_plus", "XBL-D+", "HiResCAM of a projection of all logits, weighted by D+, as mass.",
         "this compendium, after Hagos et al. 2023", "blue", "o",
         penalty=_xbl_d_plus, needs=BOTH, default_weight=5.0, trained_on="hires_cam",
     ),
     Method(
-        "xbl_d_plus_first", "XBL-D+ (1st order)", "XBL-D+ with the gradient in the CAM treated as "
-        "a constant: no second derivative.",
+        "xbl_d_plus_first", "XBL-D+ (1st order)", "XBL-D+ without second derivatives.",
         "this compendium", "blue", (4, 1, 0),
         penalty=_xbl_d_plus_first, needs=BOTH, default_weight=5.0, trained_on="hires_cam",
     ),
     Method(
-        "xbl_d_gated", "XBL-D (gated)", "As XBL-D+, but distance is counted inside the decoy only: "
-        "the paper's wording, read literally.",
+        "xbl_d_gated", "XBL-D (gated)", "XBL-D+ with distance counted inside the decoy only.",
         "Hagos et al. 2023, arXiv 2309.05548", "purple", "h",
         penalty=_xbl_d_gated, needs=BOTH, default_weight=100.0, trained_on="hires_cam",
     ),
     Method(
-        "xbl_d_released", "XBL-D (released)", "The arithmetic of the released scripts; its penalty "
-        "has no gradient.",
+        "xbl_d_released", "XBL-D (released)", "The released arithmetic, which has no gradient.",
         "Hagos et al. 2023, released code", "purple", "P",
         penalty=_xbl_d_released, needs=BOTH, default_weight=0.1, ce_weight=2.7, fixed_weight=True,
         has_gradient=False,
     ),
     Method(
-        "xbl_overlap", "XBL-overlap", "Control: XBL-D+ with the overlap with the widened decoy in "
-        "place of distance.",
+        "xbl_overlap", "XBL-overlap", "Control: XBL-D+ with the widened decoy in place of D+.",
         "this compendium, a control", "orange", "D",
         penalty=_xbl_overlap, needs=DECOY, default_weight=30.0, trained_on="hires_cam",
     ),
     Method(
-        "activation", "Activation", "Control: activations weighted by D+, without gradient and "
-        "hence without explanation.",
+        "activation", "Activation", "Control: activations weighted by D+, without explanation.",
         "this compendium, a control", "vermillion", "d",
         penalty=_activation, needs=BOTH, default_weight=0.1,
     ),
@@ -313,14 +298,12 @@ _ENTRIES = (
         penalty=_shuffled, needs=BOTH, default_weight=5.0, trained_on="hires_cam",
     ),
     Method(
-        "centre_prior", "Mean map", "Control: XBL-D+ with the mean D+ of the training set for "
-        "every image.",
+        "centre_prior", "Mean map", "Control: XBL-D+ with the mean D+ for every image.",
         "this compendium, a control", "grey", "8",
         penalty=_centre_prior, needs=BOTH, default_weight=5.0, trained_on="hires_cam",
     ),
     Method(
-        "uniform", "D = 1", "Control: XBL-D+ with the same penalty in every cell, without any "
-        "annotation.",
+        "uniform", "D = 1", "Control: XBL-D+ with the same penalty in every cell.",
         "this compendium, a control", "black", "H",
         penalty=_uniform, default_weight=5.0, trained_on="hires_cam",
     ),
@@ -347,14 +330,12 @@ _ENTRIES = (
         penalty=_hint, needs=OBJECT, default_weight=10.0, trained_on="grad_cam",
     ),
     Method(
-        "cdep", "CDEP", "The decoy's part of the logits against the rest, by contextual "
-        "decomposition.",
+        "cdep", "CDEP", "Part of the logits due to the decoy, by contextual decomposition.",
         "Rieger et al. 2020", "orange", ">",
         penalty=_cdep, needs=DECOY, default_weight=10.0,
     ),
     Method(
-        "ce_augment", "CE (augmented)", "Cross-entropy on the images and on copies with noise in "
-        "place of the decoy.",
+        "ce_augment", "CE (augmented)", "Cross-entropy, also on copies with noise on the decoy.",
         "Teso and Kersting 2019", "sky", "8", augment=counterexamples, needs=DECOY,
     ),
     Method(

@@ -3,10 +3,8 @@
 In the formulas ``M`` is a non-negative CAM ``(N, h, w)``, ``P = M / sum M`` and ``B = M / max M``
 (per image), ``A = (B > threshold)`` the activated cells with ``threshold`` in [0, 1), ``R`` a bool
 object mask, ``E`` a bool decoy mask and ``D`` a distance map, all ``(N, h, w)``. Metrics return
-``(N,)``.
-
-All-zero maps, empty masks and NaN distance maps give NaN; report the share of NaN next to each
-mean. :data:`METRICS` lists all metrics with their direction.
+``(N,)``. All-zero maps, empty masks and NaN distance maps give NaN; report the share of NaN next to
+each mean. :data:`METRICS` lists all metrics with their direction.
 """
 
 from __future__ import annotations
@@ -74,9 +72,8 @@ def energy_pointing_game(cam: Tensor, object_mask: Tensor) -> Tensor:
 def pointing_game(cam: Tensor, object_mask: Tensor, *, tolerance: float = 0.0) -> Tensor:
     """Whether the CAM's maximum is on the object, ``argmax M in R`` (Zhang et al. 2016).
 
-    If several cells attain the maximum, the value is the share of them on the object: the expected
-    value if ties are broken at random. A maximum at most ``tolerance`` cells (Euclidean distance)
-    from the object is a hit.
+    With several maxima, the share of them on the object: the expected value if ties are broken at
+    random. A maximum at most ``tolerance`` cells (Euclidean distance) from the object is a hit.
 
     >>> pointing_game(torch.tensor([[[1.0, 4, 4]]]), torch.tensor([[[True, True, False]]]))
     tensor([0.5000])
@@ -91,8 +88,8 @@ def pointing_game(cam: Tensor, object_mask: Tensor, *, tolerance: float = 0.0) -
 def relevance_rank_accuracy(cam: Tensor, object_mask: Tensor) -> Tensor:
     """Share of the K strongest cells on the object, ``|top_K R| / K, K = |R|`` (Arras et al. 2022).
 
-    Cells that tie for the last of the K places count in proportion: the expected value if ties are
-    broken at random. Ties are common, because a rectified CAM has many zeros.
+    Ties for the last of the K places, common because a rectified CAM has many zeros, count in
+    proportion: the expected value if they are broken at random.
 
     >>> relevance_rank_accuracy(torch.tensor([[[4.0, 3]]]), torch.tensor([[[False, True]]]))
     tensor([0.])
@@ -124,8 +121,7 @@ def attribution_distance(cam: Tensor, distance: Tensor) -> Tensor:
 def distance_focus(cam: Tensor, distance: Tensor) -> Tensor:
     """Closeness of attribution to the object, ``1 - sum P D / max D`` (after Hagos et al. 2023).
 
-    1: all attribution on the object. 0: as far from the object as the image allows. Also NaN if the
-    object fills the image (``max D = 0``).
+    1: all on the object. 0: as far from it as the image allows. Also NaN if ``max D = 0``.
 
     >>> distance_focus(torch.tensor([[[3.0, 1]]]), torch.tensor([[[0.0, 0.5]]]))
     tensor([0.7500])
@@ -225,9 +221,8 @@ def _relative(cam: Tensor) -> tuple[Tensor, Tensor]:
     least, most = cam.aminmax() if len(cam) else (0, 0)
     if not 0 <= least <= most < math.inf:  # also rejects NaN
         _reject(cam, ~((cam >= 0) & cam.isfinite()), "cam must be at least 0 and finite")
-    cam = cam.to(torch.promote_types(cam.dtype, torch.float32)).flatten(
-        1
-    )  # half precision is too coarse for sums
+    # Half precision is too coarse for sums.
+    cam = cam.to(torch.promote_types(cam.dtype, torch.float32)).flatten(1)  # (N, h * w)
     peak = cam.amax(1)
     return cam / torch.where(peak > 0, peak, 1)[:, None], peak > 0
 

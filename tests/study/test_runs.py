@@ -275,7 +275,8 @@ def accuracy_by_weight(patch: pytest.MonkeyPatch, function: Callable[[float], fl
         requested.update(own)
         return [
             fake_result(
-                run.task, run.method, run.seed, {SWAPPED: function(run.weight) + run.seed % 2 / 1e2},
+                run.task, run.method, run.seed,
+                {SWAPPED: function(run.weight) + run.seed % 2 / 100},
                 weight=run.weight, condition=run.condition,
             )
             for run in own

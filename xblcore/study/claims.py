@@ -70,15 +70,12 @@ class Part:
 
 
 def judge(runs: pd.DataFrame, missing: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Judge all claims.
-
-    Args:
-        runs: reported runs of the main grid, one or several tasks.
-        missing: tasks that could not be run because their data is unavailable.
+    """Judge all claims by the reported runs of the main grid.
 
     Returns:
         One dictionary per claim: ``id, claim, statistic, estimate, ci_low, ci_high, verdict`` (of
-        the part that decides), ``rule``, ``data`` (of each task), ``missing`` and ``parts``.
+        the part that decides), ``rule``, ``data`` (of each task), ``missing`` (tasks without data)
+        and ``parts``.
     """
     parts = {claim: find(runs) for claim, find in _FIRST_THREE.items()}
     heads = {claim: _decider(found) for claim, found in parts.items()}
@@ -165,15 +162,12 @@ def _difference(
 
 
 def _c1(runs: pd.DataFrame) -> list[Part]:
-    ours = FORMS[0]
-    parts = [_difference(runs, ours, "erm", "accuracy", split=CLEAN)]
-    parts += [_difference(runs, ours, name, "accuracy", split=CLEAN) for name in CONTROLS]
+    ours, plain = FORMS
+    parts = [_difference(runs, ours, name, "accuracy", split=CLEAN) for name in ("erm", *CONTROLS)]
     parts += [_difference(runs, ours, "erm", FOCUS, split=DECOY, explainer=EXPLAINER)]
-    return [
-        *parts,
-        *(_difference(runs, form, "erm", "accuracy", split=CLEAN, decides=False)
-          for form in (FORMS[1], "xbl_d_released")),
-    ]  # fmt: skip
+    parts += [_difference(runs, form, "erm", "accuracy", split=CLEAN, decides=False)
+              for form in (plain, "xbl_d_released")]  # fmt: skip
+    return parts
 
 
 def _c2(runs: pd.DataFrame) -> list[Part]:

@@ -32,15 +32,13 @@ class _Strict(BaseModel):
 class Condition:
     """How a run differs from the settings of its task; the default is the main grid.
 
+    None stands for the network and decoy of the task, the explained layer of the network, and the
+    CAM and score of the method, all in training.
+
     Attributes:
         annotated: number of annotated training images, drawn by the seed; None: all.
         feedback: quality of the annotations, see :mod:`xblcore.study.feedback`.
         switch_on: epochs of plain training before the method starts; its own epochs follow.
-        network: None: that of the task.
-        layer: the explained layer in training; None: that of the network.
-        cam_method: the CAM in training; None: that of the method.
-        score: the score in training; None: that of the method.
-        decoy: None: that of the task.
         margin: pixels by which wrong regions are widened; None: the receptive field.
         wrong: ``c`` in ``D+ = max(D, c E)``.
         every: steps between two evaluations of the explanation loss.
@@ -68,21 +66,11 @@ class Condition:
 
 
 class Size(_Strict):
-    """How much of a task a profile runs.
-
-    Attributes:
-        n_train: images to train on.
-        n_val: validation images.
-        n_test: images of each test split.
-        epochs: passes over the training images.
-        ramp_epochs: over which the weight of the explanation loss rises from 0.
-        batch_size: images per step.
-        learning_rate: of Adam.
-    """
+    """How much of a task a profile runs, see :class:`xblcore.study.train.TrainConfig`."""
 
     n_train: Positive
     n_val: Positive
-    n_test: Positive
+    n_test: Positive  # images of each test split
     epochs: Positive
     ramp_epochs: Annotated[float, Field(ge=0)]
     batch_size: Positive
@@ -90,29 +78,17 @@ class Size(_Strict):
 
 
 class TaskSettings(_Strict):
-    """Everything about a task that decides the numbers of a run.
-
-    Attributes:
-        task: name.
-        data: counts and source of the images.
-        decoy: None: the default decoy of the task.
-        network: a key of :data:`xblcore.study.models.MODELS`.
-        size: images, epochs and optimiser.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        threads: of PyTorch per run; it decides the last bits.
-        explained_images: how many images of a split are explained by CAMs.
-        held_out_images: how many are explained by the slower held-out explainers.
-    """
+    """Everything about a task that decides the numbers of a run."""
 
     task: str
     data: DataConfig
-    decoy: Decoy | None
-    network: str
+    decoy: Decoy | None  # None: the default decoy of the task
+    network: str  # a key of xblcore.study.models.MODELS
     size: Size
     device: Literal["auto", "cpu", "cuda"]
-    threads: Positive
-    explained_images: Positive
-    held_out_images: Positive
+    threads: Positive  # of PyTorch per run; decides the last bits
+    explained_images: Positive  # images of a split that are explained by CAMs
+    held_out_images: Positive  # and by the slower held-out explainers
 
 
 class _Setup(_Strict):
@@ -135,43 +111,24 @@ class _Profile(_Strict):
 
 
 class Experiment(_Strict):
-    """Runs of some methods under several conditions, with the weights of the main grid.
+    """Runs of some methods under several conditions, with the weights of the main grid."""
 
-    Attributes:
-        question: what it asks, in one sentence.
-        by: the field of the condition that varies, for figures.
-        tasks: on which it runs.
-        methods: that take part.
-        conditions: see :class:`Condition`; an empty one is the main grid.
-    """
-
-    question: str
-    by: str
+    question: str  # what it asks, in one sentence
+    by: str  # the field of the condition that varies, for figures
     tasks: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
     conditions: list[Condition] = Field(min_length=1)
 
 
 class Config(_Strict):
-    """``params.yaml``.
-
-    Attributes:
-        profile: the profile that is run.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        results: folder of tables, figures and executed notebooks.
-        tasks: of the main grid.
-        methods: of the main grid.
-        setup: data, decoy, network and candidate weights of each task.
-        profiles: how much each profile runs.
-        experiments: around the main grid, by name.
-    """
+    """``params.yaml``; ``tasks`` and ``methods`` are those of the main grid."""
 
     profile: str
     device: Literal["auto", "cpu", "cuda"]
-    results: str = "results"
+    results: str = "results"  # folder of tables, figures and executed notebooks
     tasks: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
-    setup: dict[str, _Setup]
+    setup: dict[str, _Setup]  # by task
     profiles: dict[str, _Profile]
     experiments: dict[str, Experiment] = {}
 
@@ -185,12 +142,14 @@ class Config(_Strict):
             *((f"network of {task}", [own.network], MODELS) for task, own in self.setup.items()),
         ]
         for name, own in self.experiments.items():
-            checks.append((f"tasks of {name}", own.tasks, self.setup))
-            checks.append((f"methods of {name}", own.methods, METHODS))
-            checks.append((f"by of {name}", [own.by], [f.name for f in fields(Condition)]))
-            checks.append((f"feedback of {name}", [c.feedback for c in own.conditions], KINDS))
             networks = [c.network for c in own.conditions if c.network is not None]
-            checks.append((f"network of {name}", networks, MODELS))
+            checks += [
+                (f"tasks of {name}", own.tasks, self.setup),
+                (f"methods of {name}", own.methods, METHODS),
+                (f"by of {name}", [own.by], [f.name for f in fields(Condition)]),
+                (f"feedback of {name}", [c.feedback for c in own.conditions], KINDS),
+                (f"network of {name}", networks, MODELS),
+            ]
         if self.profile in self.profiles:
             checks.append((f"tasks of {self.profile}", self.tasks, self.own.tasks))
         for name, values, known in checks:
@@ -239,13 +198,9 @@ class Config(_Strict):
         )  # fmt: skip
 
     def candidates(self, task: str, method: str) -> list[float]:
-        """Candidate weights of a method, ascending; the same number for every tuned method.
-
-        Methods without an explanation loss have the weight 0 only, and those with a fixed weight
-        their own.
-        """
+        """Candidate weights of a method, ascending; the same number for every tuned method."""
         entry = METHODS[method]
-        if entry.penalty is None or entry.fixed_weight:
+        if entry.penalty is None or entry.fixed_weight:  # nothing to tune
             return [entry.default_weight]
         found = sorted(self.setup[task].weights.get(method, []))
         if not found:
@@ -259,11 +214,7 @@ class Config(_Strict):
 
 
 def load(path: Path | None = None) -> Config:
-    """Read and validate ``params.yaml``.
-
-    Raises:
-        ValueError: invalid YAML, a missing or misspelt key, or a value out of range.
-    """
+    """Read and validate ``params.yaml``; any mistake in it is a ValueError."""
     path = path or project.root() / "params.yaml"
     try:
         return Config.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

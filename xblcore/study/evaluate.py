@@ -55,12 +55,9 @@ def _in_batches(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
 def behaviour(
     model: nn.Module, splits: Mapping[str, Examples], swapped: Mapping[str, Examples]
 ) -> list[Measurement]:
-    """Measure accuracy, and reliance on the decoy where there is one.
+    """Measure accuracy on each split, and reliance on the decoy where there is one.
 
-    Args:
-        model: maps images to logits.
-        splits: by name.
-        swapped: for splits with a decoy, the same images with the decoy of another class.
+    ``swapped`` has, for splits with a decoy, the same images with the decoy of another class.
     """
     rows: list[Measurement] = []
     for split, examples in splits.items():
@@ -73,21 +70,12 @@ def behaviour(
 
 
 def explanations(
-    model: nn.Module,
-    split: str,
-    examples: Examples,
-    explainers: Sequence[Explainer],
-    *,
-    layer: str,
+    model: nn.Module, split: str, examples: Examples, explainers: Sequence[Explainer], *, layer: str
 ) -> list[Measurement]:
     """Measure the explanations of one split with every metric.
 
-    Args:
-        model: maps images to logits.
-        split: name of the split.
-        examples: its images, with annotations on the grid of ``layer``.
-        explainers: attributions finer than the grid are averaged over its cells.
-        layer: the explained layer.
+    The examples have annotations on the grid of ``layer``; finer attributions are averaged over its
+    cells.
     """
     cells = examples.cells
     if cells is None:

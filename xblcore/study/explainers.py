@@ -28,10 +28,8 @@ Attribute = Callable[[nn.Module, Tensor, str], Tensor]
 class Explainer:
     """A way to attribute a prediction.
 
-    Attributes:
-        name: in the column ``explainer`` of the tables.
-        attribute: maps model, images ``(N, C, H, W)`` and layer to the non-negative attribution
-            ``(N, h, w)`` of the predicted classes, at the resolution of the explainer.
+    ``attribute`` maps model, images ``(N, C, H, W)`` and layer to the non-negative attribution
+    ``(N, h, w)`` of the predicted classes, at the resolution of the explainer.
     """
 
     name: str
@@ -66,12 +64,9 @@ def occlusion(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
     """
     channels, side = images.shape[1], max(1, images.shape[2] // OCCLUDED)
     signed: Tensor = Occlusion(model).attribute(
-        images,
-        target=target,
-        sliding_window_shapes=(channels, side, side),
-        strides=(channels, side, side),
-        perturbations_per_eval=max(1, AT_ONCE // len(images)),
-    )
+        images, target=target, sliding_window_shapes=(channels, side, side),
+        strides=(channels, side, side), perturbations_per_eval=max(1, AT_ONCE // len(images)),
+    )  # fmt: skip
     return signed / channels  # all channels of a square are occluded together
 
 

@@ -28,14 +28,12 @@ class Marks(NamedTuple):
 
 
 def mark(kind: str, object_mask: Mask, decoy_mask: Mask, generator: np.random.Generator) -> Marks:
-    """Annotate images with a given quality.
+    """Annotate images, masks bool ``(N, H, W)``, with a given quality; all False stays all False.
 
     ``correct``: the true masks. ``incomplete``: half of each, on one side of a line in a random
     direction. ``dilated``: widened by :data:`SLOPPINESS`. ``jittered``: shifted by at most that
     in each direction. ``boxes``: bounding boxes. ``random``: shifted cyclically to a random place.
     ``adversarial``: the object is marked as wrong, and everything else as right.
-
-    The masks are bool ``(N, H, W)``; all False stays all False. ``generator`` draws the rest.
 
     >>> dot = np.zeros((1, 3, 3), bool)
     >>> dot[0, 1, 1] = True

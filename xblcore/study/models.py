@@ -72,15 +72,9 @@ def _average_head(filters: int, classes: int) -> nn.Sequential:
 
 
 def _cnn(
-    channels: int,
-    classes: int,
-    size: int,
-    *,
-    filters: tuple[int, ...],
-    pools: int,
-    normalised: bool = False,
-    averaged: bool = False,
-) -> SplitNet:
+    channels: int, classes: int, size: int, *, filters: tuple[int, ...], pools: int,
+    normalised: bool = False, averaged: bool = False,
+) -> SplitNet:  # fmt: skip
     trunk = _trunk(channels, filters, pools=pools, normalised=normalised)
     if averaged:
         return SplitNet(trunk, _average_head(filters[-1], classes))

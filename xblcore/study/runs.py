@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import itertools
 import json
 import os
 import pickle
@@ -36,20 +37,12 @@ SCHEDULER = "DASK_SCHEDULER_ADDRESS"
 
 @dataclass(frozen=True)
 class Run:
-    """One network to train and measure; equal runs give the same numbers.
-
-    Attributes:
-        task: a task of ``params.yaml``.
-        method: a key of :data:`xblcore.methods.METHODS`.
-        weight: of the explanation loss.
-        seed: of the initial weights, the order of the images and the annotated ones.
-        condition: how it differs from the main grid.
-    """
+    """One network to train and measure; equal runs give the same numbers."""
 
     task: str
-    method: str
-    weight: float
-    seed: int
+    method: str  # a key of xblcore.methods.METHODS
+    weight: float  # of the explanation loss
+    seed: int  # of the initial weights, the order of the images and the annotated ones
     condition: Condition = field(default_factory=Condition)
 
     def __post_init__(self) -> None:
@@ -60,21 +53,15 @@ class Run:
 class Result:
     """What a run yields.
 
-    Attributes:
-        run: the run.
-        data: ``original`` or ``stand-in``.
-        rows: all measurements.
-        history: one log per epoch.
-        seconds: wall time of training and measuring.
-        state: weights of the network, for the main grid only; else None.
-        over_training: CAMs of the gallery ``(epochs, G, h, w)``, for the main grid only; else None.
+    ``state``, the weights of the network, and ``over_training``, CAMs of the gallery
+    ``(epochs, G, h, w)``, are kept for the main grid only.
     """
 
     run: Run
-    data: str
+    data: str  # original or stand-in
     rows: list[Measurement]
     history: list[EpochLog]
-    seconds: float
+    seconds: float  # wall time of training and measuring
     state: dict[str, Tensor] | None = None
     over_training: Tensor | None = None
 
@@ -159,15 +146,9 @@ def _is_random(condition: Condition) -> bool:
 
 @functools.lru_cache(maxsize=4)  # distance maps take as long as some epochs of training
 def _annotated(
-    task: str,
-    decoy: Decoy | None,
-    quality: str,
-    count: int | None,
-    seed: int | None,
-    grid: tuple[int, int],
-    margin: int,
-    digest: str,
-) -> Examples:
+    task: str, decoy: Decoy | None, quality: str, count: int | None, seed: int | None,
+    grid: tuple[int, int], margin: int, digest: str,
+) -> Examples:  # fmt: skip
     examples = _decoyed(task, "train", decoy, digest).examples
     masks = feedback.Marks(examples.object_mask.numpy(), examples.decoy_mask.numpy())
     if seed is not None:
@@ -194,12 +175,7 @@ def _own_grid(run: Run, settings: TaskSettings) -> tuple[int, int]:
 
 
 def run(run: Run, *, settings: TaskSettings | None = None) -> Result:
-    """Train the network of a run and measure it.
-
-    Args:
-        run: what to train.
-        settings: of its task; None: those of ``params.yaml``.
-    """
+    """Train and measure the network of a run, by default with the settings of ``params.yaml``."""
     settings = settings or config.load().task(run.task)
     if torch.get_num_threads() != settings.threads:
         torch.set_num_threads(settings.threads)
@@ -233,14 +209,11 @@ def run(run: Run, *, settings: TaskSettings | None = None) -> Result:
         on_epoch=watch if is_main else None,
     )  # fmt: skip
     return Result(
-        run,
-        data.info(run.task)["data"],
-        measure(model, run, settings),
-        history,
+        run, data.info(run.task)["data"], measure(model, run, settings), history,
         time.perf_counter() - started,
         {name: value.cpu() for name, value in model.state_dict().items()} if is_main else None,
         torch.stack(watched) if is_main else None,
-    )
+    )  # fmt: skip
 
 
 def measure(model: models.SplitNet, run: Run, settings: TaskSettings) -> list[Measurement]:
@@ -269,8 +242,7 @@ def measure(model: models.SplitNet, run: Run, settings: TaskSettings) -> list[Me
 def key(run: Run, settings: TaskSettings) -> str:
     """Return a digest of everything that decides the numbers of a run.
 
-    That is: the run, the settings of its task, the built data, the numerical code, and the version
-    and device of PyTorch. Comments, docstrings and other methods' losses do not count.
+    Comments, docstrings, messages and other methods' losses do not count.
     """
     about = {
         "run": asdict(run),
@@ -288,10 +260,8 @@ def key(run: Run, settings: TaskSettings) -> str:
 # What decides numbers in two modules that also hold other things.
 _NUMERICAL = {
     "methods": ("Step", "distance_plus", "influence_gradient", "WRONG"),
-    "study/runs": (
-        "GALLERY", "new_model", "load_split", "receptive_field", "training_examples", "_annotated",
-        "run", "measure",
-    ),
+    "study/runs": ("GALLERY", "new_model", "load_split", "receptive_field", "training_examples",
+                   "_annotated", "run", "measure"),
 }  # fmt: skip
 
 
@@ -338,15 +308,17 @@ def _defined(node: ast.stmt) -> set[str]:
 
 
 def cache_folder() -> Path:
-    """Return the folder of finished runs. It lies outside the outputs of DVC, which removes them
-    before a stage runs.
-    """
+    """Return the folder of finished runs, outside the outputs of DVC, which it removes."""
     return project.root() / "build" / "runs"
+
+
+def _cache_file(run: Run, settings: TaskSettings) -> Path:
+    return cache_folder() / run.task / f"{key(run, settings)}.pt"
 
 
 def cached(run: Run, settings: TaskSettings) -> Result | None:
     """Return the result of a finished run; a corrupt cache file is reported and removed."""
-    path = cache_folder() / run.task / f"{key(run, settings)}.pt"
+    path = _cache_file(run, settings)
     if not path.is_file():
         return None
     try:
@@ -364,17 +336,16 @@ def cached(run: Run, settings: TaskSettings) -> Result | None:
     return result if isinstance(result, Result) else None
 
 
-def _execute(run: Run, settings: TaskSettings) -> Result:
+def _execute(one: Run, settings: TaskSettings) -> Result:
     """Run on a worker, and keep the result in the cache."""
-    result = globals()["run"](run, settings=settings)
+    result = run(one, settings=settings)
     _keep(result, settings)
     return result
 
 
 def _keep(result: Result, settings: TaskSettings) -> None:
-    path = cache_folder() / result.run.task / f"{key(result.run, settings)}.pt"
     content = pickle.dumps(result)
-    with project.write_atomic(path) as temporary:
+    with project.write_atomic(_cache_file(result.run, settings)) as temporary:
         temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
 
 
@@ -383,19 +354,15 @@ def results(
 ) -> list[Result]:
     """Execute runs that are not cached and return the results of all, in order.
 
-    Runs execute on all local cores, or on a Dask cluster if the environment variable
-    ``DASK_SCHEDULER_ADDRESS`` is set. Each is cached as it finishes, so that stopping loses at most
-    the runs in training.
+    Runs execute on all local cores, or on a Dask cluster if ``DASK_SCHEDULER_ADDRESS`` is set. Each
+    is cached as it finishes, so that stopping loses only the runs in training.
     """
     settings = settings or config.load()
     wanted = list(dict.fromkeys(runs))
     own = {run.task: settings.task(run.task) for run in wanted}
     done = {run: result for run in wanted if (result := cached(run, own[run.task])) is not None}
     missing = [run for run in wanted if run not in done]
-    with tqdm(
-        total=len(wanted), initial=len(done), desc="runs", unit="run", disable=not progress,
-        smoothing=0.1,
-    ) as bar:  # fmt: skip
+    with tqdm(total=len(wanted), initial=len(done), desc="runs", disable=not progress) as bar:
         for result in _parallel(missing, own):
             done[result.run] = result
             bar.update()
@@ -424,18 +391,16 @@ def _parallel(missing: Sequence[Run], own: dict[str, TaskSettings]) -> Iterator[
 def run_all(
     runs: Iterable[Run], *, settings: config.Config | None = None, progress: bool = True
 ) -> pd.DataFrame:
-    """Execute runs that are not cached and return the tidy table of all.
-
-    Returns:
-        One row per measurement, with the columns ``task, data, method, weight, seed, condition``,
-        the fields of :class:`Condition`, ``seconds``, and those of
-        :class:`xblcore.study.evaluate.Measurement`.
-    """
+    """Execute runs that are not cached and return the :func:`table` of all."""
     return table(results(runs, settings=settings, progress=progress))
 
 
 def table(finished: Iterable[Result]) -> pd.DataFrame:
-    """Return the tidy table of results, see :func:`run_all`."""
+    """Return the tidy table of results, one row per measurement.
+
+    Columns: ``task, data, method, weight, seed, condition``, the fields of :class:`Condition`,
+    ``seconds``, and the fields of :class:`xblcore.study.evaluate.Measurement`.
+    """
     rows: list[dict[str, Any]] = []
     for result in finished:
         run = result.run
@@ -470,9 +435,12 @@ def median_result(finished: Sequence[Result], method: str) -> Result:
 
 def clean_accuracy(result: Result) -> float:
     """Return the accuracy on clean test images."""
-    return next(
-        row.value for row in result.rows if (row.split, row.metric) == ("test_clean", "accuracy")
-    )
+    return _accuracy(result, "test_clean")
+
+
+def _accuracy(result: Result, split: str) -> float:
+    key = (split, "accuracy")
+    return next(row.value for row in result.rows if (row.split, row.metric) == key)
 
 
 def history(finished: Iterable[Result]) -> pd.DataFrame:
@@ -518,45 +486,43 @@ def choose_weights(
             for seed in settings.selection_seeds
             if len(weights) > 1
         ]
-        found = _swapped_accuracy(results(runs, settings=settings, progress=progress))
+        found = results(runs, settings=settings, progress=progress)
         longer = False
         for pair, weights in tried.items():
-            if len(weights) == 1:  # nothing to choose
-                scores[pair] = pd.DataFrame({"mean": [np.nan], "min": [np.nan]}, index=weights)
+            own = pd.DataFrame(
+                [(result.run.weight, _accuracy(result, "val_swapped")) for result in found
+                 if (result.run.task, result.run.method) == pair],
+                columns=["weight", "accuracy"], dtype=float,
+            )  # fmt: skip
+            score = own.groupby("weight")["accuracy"].agg(["mean", "min"])
+            scores[pair] = score.reindex(weights)  # NaN for a single weight, which is not run
+            if len(weights) == 1 or extension == EXTENSIONS:
                 continue
-            mine = found[(found["task"] == pair[0]) & (found["method"] == pair[1])]
-            scores[pair] = mine.groupby("weight")["accuracy"].agg(["mean", "min"])
-            best = float(scores[pair]["mean"].idxmax())
-            if extension < EXTENSIONS and best in (weights[0], weights[-1]):
-                step = round_half_decade(
-                    best / HALF_DECADE if best == weights[0] else best * HALF_DECADE
-                )
-                tried[pair] = sorted([*weights, step])
+            best = _best(scores[pair]["mean"])
+            if best in (weights[0], weights[-1]):
+                step = best / HALF_DECADE if best == weights[0] else best * HALF_DECADE
+                tried[pair] = sorted([*weights, round_half_decade(step)])
                 longer = True
         if not longer:
             break
     table_rows = []
     for (task, method), score in scores.items():
         chance = 1 / len(data.info(task)["classes"])
-        best = float(score["mean"].fillna(0).idxmax())
-        for weight, value in zip(score.index.tolist(), score.to_dict("records"), strict=True):
-            table_rows.append(
-                {
-                    "task": task, "method": method, "weight": float(weight),
-                    "accuracy": value["mean"], "lowest": value["min"], "chosen": weight == best,
-                    "chance": chance, "recovers": bool(score["mean"].max() > chance),
-                }
-            )  # fmt: skip
+        best, recovers = _best(score["mean"].fillna(0)), bool(score["mean"].max() > chance)
+        table_rows += [
+            {
+                "task": task, "method": method, "weight": float(weight), "accuracy": mean,
+                "lowest": lowest, "chosen": weight == best, "chance": chance, "recovers": recovers,
+            }
+            for weight, mean, lowest in score.itertuples()
+        ]  # fmt: skip
     return pd.DataFrame(table_rows)
 
 
-def _swapped_accuracy(finished: Iterable[Result]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"task": r.run.task, "method": r.run.method, "weight": r.run.weight, "accuracy": row.value}
-        for r in finished
-        for row in r.rows
-        if (row.split, row.metric) == ("val_swapped", "accuracy")
-    )
+def _best(accuracy: pd.Series) -> float:
+    """Return the best weight; of equals the smallest, unless all are too small to do anything."""
+    ties = accuracy.index[accuracy == accuracy.max()]
+    return float(ties.max() if accuracy.max() == 0 else ties.min())
 
 
 def round_half_decade(weight: float) -> float:
@@ -578,16 +544,7 @@ def main_grid(
         The table of :func:`choose_weights`, and the results in the order of the methods.
     """
     settings = settings or config.load()
-    weights = choose_weights(
-        [(task, method) for method in settings.methods], settings=settings, progress=progress
-    )
-    chosen = weights[weights["chosen"]].set_index("method")["weight"]
-    grid = [
-        Run(task, method, float(chosen[method]), seed)
-        for method in settings.methods
-        for seed in settings.seeds
-    ]
-    return weights, results(grid, settings=settings, progress=progress)
+    return _chosen_grid([task], settings.methods, [Condition()], settings, progress)
 
 
 def experiment(
@@ -597,27 +554,28 @@ def experiment(
 
     The weights are chosen under the conditions of the main grid: nobody who meets another condition
     unexpectedly could tune to it. Methods that receive no annotation are run once for all
-    conditions that only concern annotations.
-
-    Returns:
-        The table of :func:`choose_weights`, and the results.
+    conditions that only concern annotations. Returns as :func:`main_grid`.
     """
     settings = settings or config.load()
     if name not in settings.experiments:
         names = ", ".join(settings.experiments)
         raise ValueError(f"experiment must be one of {names}, got {name!r}")
     own = settings.experiments[name]
-    weights = choose_weights(
-        [(task, method) for task in own.tasks for method in own.methods],
-        settings=settings, progress=progress,
-    )  # fmt: skip
+    return _chosen_grid(own.tasks, own.methods, own.conditions, settings, progress)
+
+
+def _chosen_grid(
+    tasks: list[str], names: list[str], conditions: list[Condition], settings: config.Config,
+    progress: bool,
+) -> tuple[pd.DataFrame, list[Result]]:  # fmt: skip
+    pairs = itertools.product(tasks, names)
+    weights = choose_weights(pairs, settings=settings, progress=progress)
     chosen = weights[weights["chosen"]].set_index(["task", "method"])["weight"]
     grid = [
         Run(task, method, float(chosen[task, method]), seed, _relevant(condition, method))
-        for task in own.tasks
-        for condition in own.conditions
-        for method in own.methods
-        for seed in settings.seeds
+        for task, condition, method, seed in itertools.product(
+            tasks, conditions, names, settings.seeds
+        )
     ]
     return weights, results(grid, settings=settings, progress=progress)
 

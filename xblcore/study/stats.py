@@ -45,15 +45,8 @@ def recovery(
     ``(acc(method) - acc(erm)) / (acc(oracle) - acc(erm))``: 0 is the level of plain training, 1
     that of training without the decoy; values below 0 and above 1 are possible.
 
-    Args:
-        method: ``(seeds,)``, accuracies on the same test images as the next two.
-        erm: ``(seeds,)``, the floor.
-        oracle: ``(seeds,)``, the ceiling.
-        min_gap: seeds where ``oracle - erm`` is not above this have lost nothing worth recovering;
-            their ratio would be noise and is NaN.
-
-    Returns:
-        ``(seeds,)``.
+    All are accuracies ``(seeds,)`` on the same test images. Seeds where ``oracle - erm`` is at most
+    ``min_gap`` have lost nothing worth recovering; their ratio would be noise and is NaN.
 
     >>> recovery([0.7, 0.5], [0.4, 0.5], [0.8, 0.5]).round(2)
     array([0.75,  nan])
@@ -97,14 +90,9 @@ def paired_difference(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Est
 
 
 def rank_correlation(
-    x: ArrayLike,
-    y: ArrayLike,
-    *,
-    groups: ArrayLike | None = None,
-    level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> Estimate:
+    x: ArrayLike, y: ArrayLike, *, groups: ArrayLike | None = None, level: float = 0.95,
+    n_resamples: int = 2000, seed: int = 0,
+) -> Estimate:  # fmt: skip
     """Spearman's rank correlation with a bootstrap interval over groups of runs.
 
     Args:
@@ -124,15 +112,9 @@ def rank_correlation(
 
 
 def correlation_difference(
-    x1: ArrayLike,
-    x2: ArrayLike | None,
-    y: ArrayLike,
-    *,
-    groups: ArrayLike | None = None,
-    level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> Estimate:
+    x1: ArrayLike, x2: ArrayLike | None, y: ArrayLike, *, groups: ArrayLike | None = None,
+    level: float = 0.95, n_resamples: int = 2000, seed: int = 0,
+) -> Estimate:  # fmt: skip
     """Difference ``rho(x1, y) - rho(x2, y)`` of two correlations from the same runs and resamples.
 
     Both metrics must be oriented alike (higher is better). A run with a NaN in any argument is left

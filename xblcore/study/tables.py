@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -105,10 +106,8 @@ def summarise(runs: pd.DataFrame, *, by: tuple[str, ...] = ()) -> pd.DataFrame:
     found = []
     for key, group in rows.groupby(keys, sort=False, dropna=False):
         mean = stats.mean_ci(group["value"])
-        found.append(
-            (*key, mean.value, mean.low, mean.high, group["nan_share"].mean(),
-             group["worst"].mean(), mean.n)
-        )  # fmt: skip
+        shares = (group["nan_share"].mean(), group["worst"].mean())
+        found.append((*key, mean.value, mean.low, mean.high, *shares, mean.n))
     columns = [*keys, "mean", "ci_low", "ci_high", "nan_share", "worst", "seeds"]
     return pd.DataFrame(found, columns=columns)
 
@@ -126,74 +125,71 @@ EXPLANATION = {
 }  # fmt: skip
 
 
+def _rows(
+    runs: pd.DataFrame, columns: dict[str, tuple[str, str, str]], by: tuple[str, ...] = ()
+) -> Iterator[tuple[str, str, str, dict[str, str], pd.DataFrame]]:
+    """Yield task (for readers), condition, method, formatted columns and rows of each group."""
+    table = summarise(runs, by=by)
+    for (task, data, condition, method), own in table.groupby(
+        ["task", "data", "condition", "method"], sort=False, dropna=False
+    ):
+        found = own.set_index(["metric", "split", "explainer"])
+        cells = {name: cell(found, key) for name, key in columns.items()}
+        yield task_label(task, data), condition, method, cells, own
+
+
 def behaviour_table(runs: pd.DataFrame, weights: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return one row per task and method: accuracy, recovery, flips, collapsed seeds and cost.
 
     Means over all seeds are shown, :func:`collapsed` ones included.
     """
-    table = summarise(runs).set_index(["task", "method", "metric", "split", "explainer"])
-    rows = []
-    for (task, method), own in runs.groupby(["task", "method"], sort=False):
-        row: dict[str, object] = {"Task": task_label(task, own["data"].iloc[0]),
-                                  "Method": label(method)}  # fmt: skip
-        weight = own["weight"].iloc[0]
-        row["Weight"] = f"{weight:g}" if methods.get(method).penalty else "–"
+    table = []
+    for task, _, method, cells, found in _rows(runs, BEHAVIOUR):
+        name = found["task"].iloc[0]
+        own = runs[(runs["task"] == name) & (runs["method"] == method)]
+        weight = f"{own['weight'].iloc[0]:g}" if methods.get(method).penalty else "–"
         if weights is not None:
-            mine = weights[(weights["task"] == task) & (weights["method"] == method)]
+            mine = weights[(weights["task"] == name) & (weights["method"] == method)]
             if len(mine) > 1 and not mine["recovers"].any():
-                row["Weight"] = "no weight recovers"
-        for name, key in BEHAVIOUR.items():
-            row[name] = cell(table, (task, method, *key))
-        row["Collapsed"] = f"{collapsed(own)} of {own['seed'].nunique()}"
-        row["Seconds a run"] = f"{own.drop_duplicates('seed')['seconds'].median():.1f}"
-        rows.append(row)
-    return pd.DataFrame(rows)
+                weight = "no weight recovers"
+        table.append(
+            {"Task": task, "Method": label(method), "Weight": weight} | cells
+            | {"Collapsed": f"{collapsed(own)} of {own['seed'].nunique()}",
+               "Seconds a run": f"{own.drop_duplicates('seed')['seconds'].median():.1f}"}
+        )  # fmt: skip
+    return pd.DataFrame(table)
 
 
 def condition_table(runs: pd.DataFrame, by: str) -> pd.DataFrame:
     """Return one row per task, value of a condition and method: accuracy, recovery and flips."""
-    table = summarise(runs, by=(by,))
-    rows = []
-    for (task, data, condition, method), own in table.groupby(
-        ["task", "data", "condition", "method"], sort=False, dropna=False
-    ):
-        cells = own.set_index(["metric", "split", "explainer"])
-        rows.append(
-            {"Task": task_label(task, data), "Condition": condition or "main grid",
-             "Method": label(method)}
-            | {name: cell(cells, key) for name, key in BEHAVIOUR.items()}
-        )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def collapsed(runs: pd.DataFrame) -> int:
-    """Count seeds whose network learnt nothing.
-
-    The criterion is accuracy on *validation* images with the decoy, at most 1.2 times chance level:
-    neither the object nor the decoy is used.
-    """
-    accuracy = select(runs, "accuracy", split="val")
-    chance = runs["task"].map({"decoy_coco": 0.5}).fillna(0.1).loc[accuracy.index]
-    return int((accuracy["value"] <= 1.2 * chance).sum())
+    return pd.DataFrame(
+        {"Task": task, "Condition": condition or "main grid", "Method": label(method)} | cells
+        for task, condition, method, cells, _ in _rows(runs, BEHAVIOUR, (by,))
+    )
 
 
 def explanation_table(runs: pd.DataFrame, explainer: str) -> pd.DataFrame:
     """Return one row per task and method with the explanation metrics by one explainer."""
     if explainer not in EXPLAINERS:
         raise ValueError(f"explainer must be one of {', '.join(EXPLAINERS)}, got {explainer!r}")
-    table = summarise(runs).set_index(["task", "method", "metric", "split", "explainer"])
-    rows = []
-    for (task, method), own in runs.groupby(["task", "method"], sort=False):
-        keys = {name: (task, method, metric, DECOY, explainer) for name, metric in
-                EXPLANATION.items()}  # fmt: skip
-        focus = (task, method, "distance_focus", DECOY, explainer)
-        share = f"{table.loc[focus, 'nan_share']:.1%}" if focus in table.index else "–"
-        rows.append(
-            {"Task": task_label(task, own["data"].iloc[0]), "Method": label(method)}
-            | {name: cell(table, key) for name, key in keys.items()}
-            | {"NaN": share}
-        )
-    return pd.DataFrame(rows)
+    columns = {name: (metric, DECOY, explainer) for name, metric in EXPLANATION.items()}
+    table = []
+    for task, _, method, cells, found in _rows(runs, columns):
+        focus = select(found, "distance_focus", split=DECOY, explainer=explainer)["nan_share"]
+        share = "–" if focus.empty else f"{focus.iloc[0]:.1%}"
+        table.append({"Task": task, "Method": label(method)} | cells | {"NaN": share})
+    return pd.DataFrame(table)
+
+
+def collapsed(runs: pd.DataFrame) -> int:
+    """Count seeds whose network learnt nothing.
+
+    That is: accuracy on *validation* images with the decoy of at most 1.2 times chance level, so
+    that neither the object nor the decoy is used.
+    """
+    accuracy = select(runs, "accuracy", split="val")
+    chance = runs["task"].map({"decoy_coco": 0.5}).fillna(0.1).loc[accuracy.index]
+    return int((accuracy["value"] <= 1.2 * chance).sum())
 
 
 def cell(table: pd.DataFrame, key: tuple[str, ...]) -> str:
@@ -222,12 +218,10 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 def shares_reported(runs: pd.DataFrame) -> pd.DataFrame:
     """Return how much of ERM's reliance each explainer, and the flips, report as gone.
 
-    For an explainer, ``1 - d / d_ERM`` with the attribution distance ``d``, but at least -1, which
-    maps that are all zero have; for the flips, ``(f_ERM - f) / (f_ERM - f_oracle)``: the oracle has some
-    flips although it has never seen a decoy. Means over the seeds.
-
-    Returns:
-        Indexed by task and method, one column per explainer and ``decoy_flip_rate``.
+    For an explainer, ``1 - d / d_ERM`` with the attribution distance ``d``, but at least -1:
+    all-zero maps count as the worst. For the flips, ``(f_ERM - f) / (f_ERM - f_oracle)``: the
+    oracle has some although it has never seen a decoy. Means over the seeds, indexed by task and
+    method; one column per explainer and ``decoy_flip_rate``.
     """
     keys = ["task", "method", "seed"]
     distance = runs[(runs["metric"] == "attribution_distance") & (runs["split"] == DECOY)]

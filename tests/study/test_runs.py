@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -355,6 +356,11 @@ def test_grid_and_experiments_use_the_chosen_weights_and_run_unaffected_methods_
     assert {done.run.weight for done in finished} == {0, 30}
     with pytest.raises(ValueError, match="experiment must be one of own, got 'other'"):
         runs.experiment("other", settings=settings)
+
+
+def test_of_equal_weights_the_smallest_is_best_unless_none_has_any_effect() -> None:
+    assert runs._best(pd.Series({1.0: 0.5, 3.0: 0.7, 10.0: 0.7})) == 3
+    assert runs._best(pd.Series({1.0: 0.0, 3.0: 0.0, 10.0: 0.0})) == 10
 
 
 def test_median_result_is_that_of_the_median_accuracy() -> None:

@@ -74,8 +74,7 @@ def explanations(
 ) -> list[Measurement]:
     """Measure the explanations of one split with every metric.
 
-    The examples have annotations on the grid of ``layer``; finer attributions are averaged over its
-    cells.
+    The examples have annotations on the grid of ``layer``; finer attributions are averaged over it.
     """
     cells = examples.cells
     if cells is None:

@@ -1,9 +1,8 @@
 """Explainers that models are measured by.
 
-:data:`CAMS` are the maps that the methods of the study are trained on, or close relatives. A model
-can satisfy the map that it is trained on and still rely on the decoy. Therefore it is also measured
-by :data:`HELD_OUT`, explainers of other families that no CAM loss is trained on; RRR and RBR train
-on input gradients, which are related. These are captum's, at the resolution of the image.
+:data:`CAMS` are the maps that methods are trained on, or close relatives. A model can satisfy the
+map that it is trained on and still rely on the decoy. :data:`HELD_OUT` are of other families: no
+CAM loss is trained on them, but RRR and RBR train on input gradients, which are related.
 """
 
 from __future__ import annotations

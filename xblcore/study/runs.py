@@ -520,7 +520,7 @@ def choose_weights(
 
 
 def _best(accuracy: pd.Series) -> float:
-    """Return the best weight; of equals the smallest, unless all are too small to do anything."""
+    """Return the best weight: of equals the smallest, or the largest if every accuracy is 0."""
     ties = accuracy.index[accuracy == accuracy.max()]
     return float(ties.max() if accuracy.max() == 0 else ties.min())
 
@@ -540,8 +540,7 @@ def main_grid(
 ) -> tuple[pd.DataFrame, list[Result]]:
     """Choose the weights of a task's methods, and run the reported seeds with them.
 
-    Returns:
-        The table of :func:`choose_weights`, and the results in the order of the methods.
+    Returns the table of :func:`choose_weights`, and the results in the order of the methods.
     """
     settings = settings or config.load()
     return _chosen_grid([task], settings.methods, [Condition()], settings, progress)

@@ -3,8 +3,7 @@
 Two kinds of interval. Over *seeds* there are few values: :func:`mean_ci` and
 :func:`paired_difference` use Student's t. Over *runs* the bootstrap is used, in its expanded form
 for small samples (Hesterberg 2015, doi 10.1080/00031305.2015.1089789). It draws whole groups
-(methods), because runs of one method are alike: treating five seeds of a method as five methods
-would give intervals that are far too narrow.
+(methods), because runs of one method are alike and not independent.
 
 Arguments are one-dimensional and paired by position. NaN means undefined: such a value, pair or run
 is left out and counted in :class:`Estimate`.

@@ -238,9 +238,8 @@ def xbl_d_released(
 def guided_grad_cam(features: Tensor, probabilities: Tensor) -> Tensor:
     """Grad-CAM of the released scripts, with channel weights ``mean_uv 1[A > 0] 1[g > 0] g``.
 
-    ``A`` are the features ``(N, K, h, w)``, and ``g`` is the gradient of the probabilities ``(N,)``
-    of the classes to explain with respect to them. The map ``(N, h, w)`` is signed and
-    differentiable.
+    ``A``: features ``(N, K, h, w)``. ``g``: gradient of the probabilities ``(N,)`` of the explained
+    classes with respect to ``A``. The map ``(N, h, w)`` is signed and differentiable.
     """
     (gradient,) = torch.autograd.grad(probabilities.sum(), features, create_graph=True)
     guided = gradient * (features > 0) * (gradient > 0)

@@ -74,7 +74,9 @@ class Step:
     def input_gradient(self) -> Tensor:
         """``d/dx sum_k log p_k``, ``(N, C, H, W)``, differentiable."""
         if not self.batch.images.requires_grad:
-            raise ValueError("images must require a gradient; add 'input_gradient' to the needs")
+            raise ValueError(
+                "images must require a gradient; add 'input_gradient' to the method's needs"
+            )
         total = self.logits.log_softmax(1).sum()
         (gradient,) = torch.autograd.grad(total, self.batch.images, create_graph=True)
         return gradient

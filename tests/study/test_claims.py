@@ -154,6 +154,7 @@ def test_metrics_are_oriented_so_that_higher_is_better(metric: str, sign: int) -
 def test_runs_are_ranked_within_their_task() -> None:
     """An easy task must not create a correlation; the oracle ranks in a plain loop."""
     easy, hard = (make_runs(tasks=[task], noise=0.1, informative=[]) for task in TASKS[:2])
+    hard = hard[~hard["method"].isin(["uniform", "rrr", "rrr_g"])]  # ranks are shares of the runs
     easy["value"] += 10.0 * (easy["split"] != "val")
     table = claims.run_table(pd.concat([easy, hard], ignore_index=True))
     ranks: dict[str, list[float]] = {"iou": [], "target": []}

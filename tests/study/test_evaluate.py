@@ -136,9 +136,9 @@ class Linear(nn.Module):
 @pytest.mark.parametrize("name", PIXELS)
 def test_linear_model_is_its_own_explanation(name: str) -> None:
     weights = torch.tensor([[[2.0, -1.0], [0.0, 3.0]], [[1.0, -1.0], [-5.0, 1.0]]])  # (2, 2, 2)
-    images = torch.tensor([[[[1.0, 1.0], [1.0, 2.0]], [[3.0, 1.0], [1.0, 1.0]]]])
+    images = torch.tensor([[[[1.0, 1.0], [1.0, 2.0]], [[3.0, 1.0], [1.0, -1.0]]]])
     found = explainers.get(name).attribute(Linear(weights), images, "")
-    expected = torch.tensor([[[2.0 + 3.0, 0.0], [0.0, 6.0 + 1.0]]])  # negative sums count as 0
+    expected = torch.tensor([[[2.0 + 3.0, 0.0], [0.0, 6.0 - 1.0]]])  # negative sums count as 0
     torch.testing.assert_close(found, expected)
     # For the opposite image, class 0 is predicted, which looks at nothing.
     found = explainers.get(name).attribute(Linear(weights), -images, "")

@@ -551,8 +551,8 @@ def experiment(
 ) -> tuple[pd.DataFrame, list[Result]]:
     """Run an experiment of ``params.yaml`` with the weights of the main grid.
 
-    The weights are chosen under the conditions of the main grid: nobody who meets another condition
-    unexpectedly could tune to it. Methods that receive no annotation are run once for all
+    The weights are chosen under the conditions of the main grid, because a user who meets another
+    condition unexpectedly could not tune to it either. Methods that receive no annotation are run once for all
     conditions that only concern annotations. Returns as :func:`main_grid`.
     """
     settings = settings or config.load()

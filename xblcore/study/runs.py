@@ -552,8 +552,8 @@ def experiment(
     """Run an experiment of ``params.yaml`` with the weights of the main grid.
 
     The weights are chosen under the conditions of the main grid, because a user who meets another
-    condition unexpectedly could not tune to it either. Methods that receive no annotation are run once for all
-    conditions that only concern annotations. Returns as :func:`main_grid`.
+    condition unexpectedly could not tune to it either. Methods that receive no annotation are run
+    once for all conditions that only concern annotations. Returns as :func:`main_grid`.
     """
     settings = settings or config.load()
     if name not in settings.experiments:

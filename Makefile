@@ -30,8 +30,9 @@ reproduce: setup ## rerun the paper on all cores and write results/paper/index.h
 	dvc repro
 	@echo "Open results/paper/index.html"
 
-experiments: setup ## rerun the experiments around the paper
+experiments: setup ## rerun the experiments around the paper, and the page with their claims
 	dvc repro experiments/dvc.yaml
+	dvc repro --force --single-item paper
 
 test: setup ## tests, notebooks, linter, types and layers
 	ruff check .

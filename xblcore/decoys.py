@@ -97,13 +97,10 @@ def add_decoys(
     if decoy.size > side:
         raise ValueError(f"size must be at most {side}, the side of the images, got {decoy.size}")
     generator = np.random.default_rng(seed)
-    labels, classes = clean.labels.numpy(), len(palette)
-    codes = labels.copy() if predictive else generator.integers(classes, size=len(labels))
+    classes = len(palette)
+    codes = _codes(clean, classes, generator, predictive=predictive)
     positions = _positions(clean, decoy, generator)
-    other = other_class(codes, classes, generator)
-    if predictive and decoy.predictive < 1:
-        keep = generator.random(len(codes)) < decoy.predictive
-        codes, other = np.where(keep, codes, other), np.where(keep, other, codes)
+    codes, other = _others(codes, classes, generator, share=decoy.predictive if predictive else 1)
 
     def render(values: Integers) -> Examples:
         images, mask = put_patch(
@@ -118,6 +115,56 @@ def add_decoys(
         )
 
     return Decoyed(render(codes), render(other), torch.from_numpy(codes))
+
+
+def swap_contexts(
+    contexts: torch.Tensor, clean: Examples, decoy: Decoy, palette: Pixels, *, predictive: bool,
+    seed: Sequence[int],
+) -> Decoyed:  # fmt: skip
+    """Show images on backgrounds that predict the label: a shortcut without a patch.
+
+    Everything but the object is marked as wrong. Of ``decoy`` only ``predictive`` applies.
+    ``contexts`` are the images ``(classes, N, C, H, W)`` with the background of each class; other
+    arguments as in :func:`add_decoys`.
+
+    >>> blank = torch.zeros(2, 6, 6, dtype=torch.bool)
+    >>> clean = Examples(torch.zeros(2, 1, 6, 6, dtype=torch.uint8), torch.tensor([0, 1]), blank,
+    ...     blank)
+    >>> contexts = torch.arange(2, dtype=torch.uint8).reshape(2, 1, 1, 1, 1).expand(2, 2, 1, 6, 6)
+    >>> done = swap_contexts(contexts, clean, Decoy(), grey_palette(2), predictive=True, seed=[0])
+    >>> done.examples.images.amax((1, 2, 3)), done.swapped.images.amax((1, 2, 3))
+    (tensor([0, 1], dtype=torch.uint8), tensor([1, 0], dtype=torch.uint8))
+    """
+    generator = np.random.default_rng(seed)
+    classes = len(palette)
+    codes = _codes(clean, classes, generator, predictive=predictive)
+    codes, other = _others(codes, classes, generator, share=decoy.predictive if predictive else 1)
+    rows = torch.arange(len(clean))
+
+    def render(values: Integers) -> Examples:
+        images = contexts[torch.from_numpy(values), rows]  # (N, C, H, W)
+        return replace(clean, images=images, decoy_mask=~clean.object_mask)
+
+    return Decoyed(render(codes), render(other), torch.from_numpy(codes))
+
+
+def _codes(
+    clean: Examples, classes: int, generator: np.random.Generator, *, predictive: bool
+) -> Integers:
+    """Class that the decoy of each image stands for, ``(N,)``."""
+    labels: Integers = clean.labels.numpy()
+    return labels.copy() if predictive else generator.integers(classes, size=len(labels))
+
+
+def _others(
+    codes: Integers, classes: int, generator: np.random.Generator, *, share: float
+) -> tuple[Integers, Integers]:
+    """Another class for each code, both ``(N,)``; they change places in all but ``share``."""
+    other = other_class(codes, classes, generator)
+    if share < 1:
+        keep = generator.random(len(codes)) < share
+        codes, other = np.where(keep, codes, other), np.where(keep, other, codes)
+    return codes, other
 
 
 def patch_mask(positions: Integers, shape: tuple[int, int], size: int) -> Mask:

@@ -15,10 +15,12 @@ Arguments that the losses of a CAM share, all on its grid:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 Reduction = Literal["mean", "sum", "none"]
 Form = Literal["mass", "share"]
@@ -39,7 +41,7 @@ def xbl_d(
     >>> xbl_d(cam, distance), xbl_d(cam, distance, form="share")
     (tensor(0.5000), tensor(0.1250))
     """
-    _check_cam(cam, distance, "distance")
+    cam = _check_cam(cam, distance, "distance")
     annotated = _has_distance(distance)
     distance = torch.where(annotated[:, None, None], distance, 0.0)
     return _weighted(cam, distance, annotated, form, reduction)
@@ -56,8 +58,10 @@ def combined_distance(distance: Tensor, decoy_mask: Tensor, *, wrong: float) -> 
     ...     wrong=0.3)
     tensor([[[0.0000, 0.3000, 0.5000]]])
     """
-    if wrong < 0:
+    if not 0 <= wrong < torch.inf:
         raise ValueError(f"wrong must be at least 0 grid diagonals, got {wrong}")
+    _check_annotation(distance, "distance", decoy_mask.shape)
+    _check_annotation(decoy_mask, "decoy_mask", distance.shape)
     return torch.maximum(distance, wrong * decoy_mask)
 
 
@@ -76,7 +80,7 @@ def xbl_d_gated(
     >>> xbl_d_gated(cam, distance, torch.tensor([[[False, False, True]]]), form="share")
     tensor(0.1250)
     """
-    _check_cam(cam, distance, "distance")
+    cam = _check_cam(cam, distance, "distance")
     _check_annotation(decoy_mask, "decoy_mask", cam.shape)
     annotated = _non_empty(decoy_mask) & _has_distance(distance)
     distance = torch.where(annotated[:, None, None], distance * decoy_mask, 0.0)
@@ -92,7 +96,7 @@ def overlap(cam: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean") -
     >>> overlap(torch.tensor([[[4.0, 2.0]]]), torch.tensor([[[False, True]]]))
     tensor(2.)
     """
-    _check_cam(cam, decoy_mask, "decoy_mask")
+    cam = _check_cam(cam, decoy_mask, "decoy_mask")
     return _reduce((cam * decoy_mask).sum((1, 2)), _non_empty(decoy_mask), reduction)
 
 
@@ -105,7 +109,7 @@ def rrr_g(cam: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean") -> 
     >>> rrr_g(torch.tensor([[[4.0, 2.0]]]), torch.tensor([[[False, True]]]))
     tensor(0.2500)
     """
-    _check_cam(cam, decoy_mask, "decoy_mask")
+    cam = _check_cam(cam, decoy_mask, "decoy_mask")
     per_sample = (_scaled(cam) * decoy_mask).square().sum((1, 2))
     return _reduce(per_sample, _non_empty(decoy_mask), reduction)
 
@@ -120,7 +124,7 @@ def energy(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -
     >>> energy(torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[True, False]]]))
     tensor(0.2500)
     """
-    _check_cam(cam, object_mask, "object_mask")
+    cam = _check_cam(cam, object_mask, "object_mask")
     per_sample = 1 - (_share(cam) * object_mask).sum((1, 2))
     return _reduce(per_sample, _non_empty(object_mask), reduction)
 
@@ -134,7 +138,7 @@ def hint(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> 
     >>> hint(torch.tensor([[[4.0, 2.0]]]), torch.tensor([[[True, False]]]))
     tensor(0.1250)
     """
-    _check_cam(cam, object_mask, "object_mask")
+    cam = _check_cam(cam, object_mask, "object_mask")
     per_sample = (_scaled(cam) - object_mask.to(cam.dtype)).square().mean((1, 2))
     return _reduce(per_sample, _non_empty(object_mask), reduction)
 
@@ -147,9 +151,55 @@ def l1(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Te
     >>> l1(torch.tensor([[[4.0, 2.0]]]), torch.tensor([[[True, False]]]))
     tensor(0.2500)
     """
-    _check_cam(cam, object_mask, "object_mask")
+    cam = _check_cam(cam, object_mask, "object_mask")
     per_sample = (_scaled(cam) - object_mask.to(cam.dtype)).abs().mean((1, 2))
     return _reduce(per_sample, _non_empty(object_mask), reduction)
+
+
+def res_g(
+    cam: Tensor, object_mask: Tensor, decoy_mask: Tensor, *,
+    threshold: Tensor | float | None = None, slack: float = 0.0, reduction: Reduction = "mean",
+) -> Tensor:  # fmt: skip
+    """Robust difference to both marks, and L1 difference to the softened object mask.
+
+    ``relu(mean_{F != 0} |tanh(5 (B+ - a)) - F| - slack) + mean_uv |B+ - h(R)|`` with the marks
+    ``F = R - E`` and ``h`` a 3x3 Gaussian, scaled to maximum 1. The threshold ``a`` has the largest
+    share of ``R`` at or above it plus share of ``E`` below, and is a constant for the gradient.
+
+    Source: Gao et al. 2022, "RES", in the form of their code (github.com/YuyangGao/RES), whose
+    slack is 0 by default as well. There, the threshold is that of the batch, the CAM is shifted to
+    minimum 0, and the channel weights are constants. Arguments as in :mod:`xblcore.losses`.
+
+    >>> marks = torch.tensor([[[True, False]]]), torch.tensor([[[False, True]]])
+    >>> res_g(torch.tensor([[[1.0, 0.0]]]), *marks, threshold=0.5)
+    tensor(0.1801)
+    """
+    cam = _check_cam(cam, object_mask, "object_mask")
+    _check_annotation(decoy_mask, "decoy_mask", cam.shape)
+    scaled, marks = _scaled(cam), object_mask.to(cam.dtype) - decoy_mask.to(cam.dtype)
+    if threshold is None:
+        threshold = _threshold(scaled.detach(), marks)
+    robust = ((5 * (scaled - threshold)).tanh() - marks).abs() * marks.abs()
+    robust = robust.sum((1, 2)) / marks.abs().sum((1, 2)).clamp(min=1)
+    padded = functional.pad(marks.relu()[:, None], (1, 1, 1, 1), mode="replicate")
+    soft = functional.avg_pool2d(functional.avg_pool2d(padded, 2, 1), 2, 1)[:, 0]  # (N, h, w)
+    per_sample = (robust - slack).relu() + (scaled - _scaled(soft)).abs().mean((1, 2))
+    return _reduce(per_sample, _non_empty(object_mask | decoy_mask), reduction)
+
+
+def _threshold(values: Tensor, marks: Tensor) -> Tensor:
+    """Threshold ``(N, 1, 1)`` with most positive marks at or above it and negative ones below."""
+    values, marks = values.flatten(1), marks.flatten(1)  # (N, cells)
+    right, wrong = marks > 0, marks < 0
+    tried = torch.cat((values + 1e-4, values), 1)  # (N, 2 cells)
+
+    def below(mark: Tensor) -> Tensor:
+        """Share of the marked values below each threshold."""
+        ranked = torch.where(mark, values, torch.inf).sort(1).values
+        return torch.searchsorted(ranked, tried) / mark.sum(1, keepdim=True).clamp(min=1)
+
+    score = torch.where(torch.cat((wrong, right), 1), below(wrong) - below(right), -2.0)
+    return tried.gather(1, score.argmax(1, keepdim=True))[..., None]
 
 
 def ppce(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
@@ -161,13 +211,90 @@ def ppce(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> 
     >>> ppce(torch.tensor([[[4.0, 4.0]]]), torch.tensor([[[True, False]]]))
     tensor(0.)
     """
-    _check_cam(cam, object_mask, "object_mask")
+    cam = _check_cam(cam, object_mask, "object_mask")
     lit = object_mask & (cam > 0)
     # The other cells get log 1 = 0, because the logarithm of 0 would make the gradient NaN.
     gained = torch.where(lit, _scaled(cam), 1.0).log().clamp(min=-100).sum((1, 2))
     cells = object_mask.sum((1, 2))
     dark = cells - lit.sum((1, 2))
     return _reduce((100 * dark - gained) / cells.clamp(min=1), cells > 0, reduction)
+
+
+def pgd_ex(
+    logits: Tensor, labels: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean"
+) -> Tensor:
+    """Cross-entropy of :func:`xblcore.methods.perturbed` images, in nats.
+
+    ``logits`` ``(N, classes)`` are those of the perturbed images, ``labels`` ``(N,)``;
+    ``decoy_mask`` is bool ``(N, H, W)``.
+    Source: Heo, Piratla, Wicker and Weller 2023, "Use perturbations when learning from
+    explanations".
+
+    >>> pgd_ex(torch.zeros(1, 2), torch.tensor([0]), torch.ones(1, 1, 1).bool())
+    tensor(0.6931)
+    """
+    _check_annotation(decoy_mask, "decoy_mask", logits.shape[:1] + decoy_mask.shape[1:])
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        shapes = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
+        raise ValueError(f"logits and labels must be (N, classes) and (N,), got {shapes}")
+    per_sample = functional.cross_entropy(logits, labels, reduction="none")
+    return _reduce(per_sample, _non_empty(decoy_mask), reduction)
+
+
+def tap(
+    activations: Sequence[Tensor], decoy_mask: Tensor, *, reduction: Reduction = "mean"
+) -> Tensor:
+    """Targeted activation penalty: ``mean_layers sum_uv (E_l * sum_k |A_lk|)^2``.
+
+    ``activations`` are ``(N, K, h, w)``, layer by layer; ``decoy_mask`` is bool ``(N, H, W)`` at
+    the resolution of the images. Each time that the resolution changes, ``E_l`` is widened by one
+    cell and then averaged over the cells of the next layer.
+    Source: Zhang, Williams and Toni 2024, "Targeted Activation Penalties Help CNNs Ignore Spurious
+    Signals", in the form of their code (github.com/dkaizhang/TAP). There, the explanations of a
+    teacher can replace the annotations.
+
+    >>> tap([torch.tensor([[[[2.0, 3.0]], [[-1.0, 0.0]]]])], torch.tensor([[[True, False]]]))
+    tensor(9.)
+    """
+    per_layer, mask = [], decoy_mask[:, None].float()
+    for activation in activations:
+        size = (activation.shape[2], activation.shape[3])
+        if size != mask.shape[2:]:
+            mask = functional.max_pool2d(mask, 3, stride=1, padding=1)
+            mask = functional.adaptive_avg_pool2d(mask, size)
+        per_layer.append((mask[:, 0] * activation.abs().sum(1)).square().sum((1, 2)))
+    return _mean_of_layers(per_layer, decoy_mask, reduction)
+
+
+def actdiff(
+    activations: Sequence[Tensor], masked: Sequence[Tensor], decoy_mask: Tensor, *,
+    reduction: Reduction = "mean",
+) -> Tensor:  # fmt: skip
+    """Distance of the activations of an image to those of its masked copy: ``mean_l |A_l - A'_l|``.
+
+    The Euclidean norm over all elements of a layer ``l``, ``(N, ...)``. ``decoy_mask`` is bool
+    ``(N, H, W)``, the masked pixels.
+    Source: Viviano et al. 2021, "Saliency is a Possible Red Herring When Diagnosing Poor
+    Generalization". Their code (github.com/josephdviviano/saliency-red-herring) takes the norm of
+    each row of a feature map and averages these.
+
+    >>> actdiff([torch.tensor([[3.0, 4.0]])], [torch.zeros(1, 2)], torch.ones(1, 1, 1).bool())
+    tensor(5.)
+    """
+    per_layer = [torch.linalg.vector_norm((one - other).flatten(1), dim=1)
+                 for one, other in zip(activations, masked, strict=True)]  # fmt: skip
+    return _mean_of_layers(per_layer, decoy_mask, reduction)
+
+
+def _mean_of_layers(per_layer: list[Tensor], decoy_mask: Tensor, reduction: Reduction) -> Tensor:
+    if not per_layer:
+        raise ValueError(
+            "activations must have at least one layer, got none; add 'activations' to the needs of "
+            "the method and use a network with ReLUs"
+        )
+    means = torch.stack(per_layer).mean(0)
+    _check_annotation(decoy_mask, "decoy_mask", means.shape + decoy_mask.shape[1:])
+    return _reduce(means, _non_empty(decoy_mask), reduction)
 
 
 def rrr(input_gradient: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
@@ -298,13 +425,19 @@ def index_distance(cam: Tensor, decoy_mask: Tensor, object_mask: Tensor) -> Tens
 
 def _has_distance(distance: Tensor) -> Tensor:
     """Which samples have a distance map, bool ``(N,)``."""
+    unknown = distance.isnan().flatten(1)
+    if not torch.equal(unknown.any(1), unknown.all(1)):
+        raise ValueError(
+            "distance must be known in all cells of an image or in none, got NaN in some; "
+            "an image without annotation has NaN everywhere"
+        )
     wrong = (distance < 0) | (distance == torch.inf)  # False for NaN
     if wrong.any():
         raise ValueError(
             f"distance must be at least 0 and finite, got {distance[wrong][0].item():.4g}; "
             "an image without annotation has NaN everywhere"
         )
-    return ~distance.isnan().flatten(1).any(1)
+    return ~unknown.any(1)
 
 
 def _weighted(
@@ -318,6 +451,8 @@ def _weighted(
 
 def _share(cam: Tensor) -> Tensor:
     """``P``: the CAM scaled to sum 1; an all-zero map stays 0."""
+    peak = cam.detach().amax((1, 2), keepdim=True)
+    cam = cam / torch.where(peak > 1e30, peak, 1.0)  # the sum could overflow
     total = cam.sum((1, 2), keepdim=True)
     return cam / torch.where(total > 0, total, 1.0)
 
@@ -345,16 +480,17 @@ def _reduce(per_sample: Tensor, annotated: Tensor, reduction: Reduction) -> Tens
     raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-def _check_cam(cam: Tensor, annotation: Tensor, name: str) -> None:
-    """Check the CAM and an annotation on its grid."""
-    if cam.ndim != 3:
-        raise ValueError(f"cam must be (N, h, w), got shape {tuple(cam.shape)}")
+def _check_cam(cam: Tensor, annotation: Tensor, name: str) -> Tensor:
+    """Check the CAM and an annotation on its grid; the CAM as at least float32."""
+    if cam.ndim != 3 or 0 in cam.shape[1:] or not cam.is_floating_point():
+        raise ValueError(
+            f"cam must be (N, h, w), got shape {tuple(cam.shape)} of {cam.dtype}; it has at least "
+            "one cell and is floating point"
+        )
     _check_annotation(annotation, name, cam.shape)
-    if not len(cam):
-        return
-    low, high = cam.detach().aminmax()
+    low, high = cam.detach().aminmax() if len(cam) else (0, 0)
     if low >= 0 and high < torch.inf:  # False for NaN
-        return
+        return cam.to(torch.promote_types(cam.dtype, torch.float32))
     _check_finite(cam, "cam")
     raise ValueError(
         f"cam must be non-negative, got {cam.min().item():.4g}; "

@@ -2,28 +2,74 @@
 
 A method is one entry of :data:`METHODS`. Its ``penalty`` receives a :class:`Step`, everything known
 about a training batch after its single forward pass, and returns a scalar. A method that changes
-the data instead has an ``augment``, which receives the batch before that pass.
+the data instead has an ``augment``, which receives the batch before that pass. One that changes the
+trained network has a ``refit``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from xblcore import contextual, losses
 from xblcore.cam import CAM_METHODS, CamMethod, Order, ScoreKind, class_scores, non_negative
 from xblcore.examples import Cells, Examples
 
-Need = Literal["object_mask", "decoy_mask", "input_gradient"]
+Need = Literal["object_mask", "decoy_mask", "input_gradient", "activations"]
 Explainer = Literal["grad_cam", "hires_cam", "input_gradient"]
+Weighting = Literal["distance", "overlap"]
 
 # Least penalty of cells that see the wrong region, in grid diagonals: c in D+ = max(D, c E).
 WRONG = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What an experiment changes about the loss of a method; None: as the method defines it.
+
+    Attributes:
+        cam_method: the CAM in training.
+        score: the score that it explains.
+        form: of XBL-D+, ``mass`` or ``share``.
+        weighting: of XBL-D+. ``distance``: ``D+``, scaled to mean 1 over the penalised cells of
+            each image; ``overlap``: ``1[D+ > 0]``, which has the same mean. None: ``D+`` as it is.
+        wrong: ``c`` in ``D+ = max(D, c E)``.
+    """
+
+    cam_method: CamMethod | None = None
+    score: ScoreKind | None = None
+    form: losses.Form | None = None
+    weighting: Weighting | None = None
+    wrong: float = WRONG
+
+
+class ReluInputs(TorchFunctionMode):
+    """Keep the input of every ReLU, layer or function, inside the ``with`` block."""
+
+    RELUS = (functional.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Tensor] = []
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Iterable[type], args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # fmt: skip
+        """Called by PyTorch for each function of tensors."""
+        if function in self.RELUS:
+            self.kept.append(args[0].clone())  # a ReLU may work in place
+        return function(*args, **(kwargs or {}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +84,8 @@ class Step:
         generator: for scores that draw random signs.
         model: for losses that need its weights or layers.
         mean_penalty: ``(h, w)``, ``D+`` averaged over the training set.
-        cam_method: if given, replaces the CAM that the method asks for.
-        score: if given, replaces the score that the method asks for.
-        wrong: ``c`` in ``D+ = max(D, c E)``.
+        options: changes to the loss.
+        activations: inputs of all ReLUs, if the method needs ``activations``.
     """
 
     batch: Examples
@@ -49,9 +94,8 @@ class Step:
     generator: torch.Generator
     model: nn.Module
     mean_penalty: Tensor | None = None
-    cam_method: CamMethod | None = None
-    score: ScoreKind | None = None
-    wrong: float = WRONG
+    options: Options = Options()
+    activations: Sequence[Tensor] = ()
 
     @property
     def cells(self) -> Cells:
@@ -62,14 +106,15 @@ class Step:
 
     def cam(self, method: CamMethod, score: ScoreKind, *, order: Order = 2) -> Tensor:
         """Non-negative CAM ``(N, h, w)`` of the labels' score, differentiable."""
-        method, score = self.cam_method or method, self.score or score
+        method, score = self.options.cam_method or method, self.options.score or score
         scores = class_scores(self.logits, self.batch.labels, kind=score, generator=self.generator)
         signed = CAM_METHODS[method](self.features, scores, create_graph=True, order=order)
         return non_negative(signed, score)
 
     def distance_plus(self) -> Tensor:
         """``D+ = max(D, c E)``, ``(N, h, w)``; NaN for images without annotation."""
-        return distance_plus(self.cells, wrong=self.wrong)
+        found = distance_plus(self.cells, wrong=self.options.wrong)
+        return rescaled(found, self.options.weighting) if self.options.weighting else found
 
     def input_gradient(self) -> Tensor:
         """``d/dx sum_k log p_k``, ``(N, C, H, W)``, differentiable."""
@@ -81,14 +126,42 @@ class Step:
         (gradient,) = torch.autograd.grad(total, self.batch.images, create_graph=True)
         return gradient
 
+    def side_pass(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits and ReLU inputs of changed copies of the whole batch, in the model's mode.
+
+        Batch norm uses the statistics of these images, but keeps its running averages, so that
+        they are those of the training images in every method.
+        """
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        with ReluInputs() as relus:
+            logits = functional_call(self.model, buffers, (images,))
+        return logits, relus.kept
+
 
 def distance_plus(cells: Cells, *, wrong: float = WRONG) -> Tensor:
     """``D+ = max(D, wrong * E)`` of annotations on the CAM grid, ``(N, h, w)``."""
     return losses.combined_distance(cells.distance, cells.decoy_mask, wrong=wrong)
 
 
+def rescaled(distance: Tensor, weighting: Weighting) -> Tensor:
+    """Scale the penalty of each image to mean 1 over its penalised cells, where it is above 0.
+
+    From and to ``(N, h, w)``; ``overlap`` penalises all these cells alike.
+
+    >>> penalty = torch.tensor([[[0.0, 0.2, 0.6]]])
+    >>> rescaled(penalty, "distance"), rescaled(penalty, "overlap")
+    (tensor([[[0.0000, 0.5000, 1.5000]]]), tensor([[[0., 1., 1.]]]))
+    """
+    penalised = (distance > 0).to(distance.dtype)
+    if weighting == "overlap":
+        return torch.where(distance.isnan(), distance, penalised)
+    mean = distance.sum((1, 2), keepdim=True) / penalised.sum((1, 2), keepdim=True).clamp(min=1)
+    return torch.where(mean > 0, distance / mean, distance)
+
+
 Penalty = Callable[[Step], Tensor]
 Augment = Callable[[Examples, torch.Generator], Examples]
+Refit = Callable[[nn.Module, Examples, float], None]
 
 
 @dataclass(frozen=True)
@@ -104,8 +177,11 @@ class Method:
         marker: of matplotlib.
         penalty: explanation loss of a batch, a scalar; None: classification loss only.
         augment: changes a batch before the forward pass.
-        needs: annotations, and ``input_gradient`` if the penalty differentiates the input.
-        default_weight: of the penalty, relative to the cross-entropy.
+        refit: changes the trained network, given validation images with the decoy of their own and
+            of another class, and the weight.
+        needs: annotations, ``input_gradient`` if the penalty differentiates the input, and
+            ``activations`` if it uses those of all layers.
+        default_weight: of the penalty, relative to the cross-entropy; or of ``refit``.
         trained_on: the explanation that the penalty looks at, if any.
         ce_weight: of the cross-entropy.
         fixed_weight: whether the weight belongs to the method and is not tuned.
@@ -121,6 +197,7 @@ class Method:
     marker: str | tuple[int, int, int]
     penalty: Penalty | None = None
     augment: Augment | None = None
+    refit: Refit | None = None
     needs: frozenset[Need] = frozenset()
     default_weight: float = 0.0
     trained_on: Explainer | None = None
@@ -128,6 +205,11 @@ class Method:
     fixed_weight: bool = False
     has_gradient: bool = True
     train_split: Literal["train", "train_clean"] = "train"
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the study chooses the weight; that of ``refit`` would need images of its own."""
+        return self.penalty is not None and not self.fixed_weight
 
 
 OBJECT: frozenset[Need] = frozenset({"object_mask"})
@@ -139,12 +221,17 @@ def _xbl_d(step: Step) -> Tensor:
     return losses.xbl_d(step.cam("grad_cam", "logit"), step.cells.distance, form="share")
 
 
-def _xbl_d_plus(step: Step) -> Tensor:
-    return losses.xbl_d(step.cam("hires_cam", "projection"), step.distance_plus())
+def _xbl_d_object(step: Step) -> Tensor:
+    return losses.xbl_d(step.cam("hires_cam", "projection"), step.cells.distance)
+
+
+def _xbl_d_plus(step: Step, *, order: Order = 2) -> Tensor:
+    cam = step.cam("hires_cam", "projection", order=order)
+    return losses.xbl_d(cam, step.distance_plus(), form=step.options.form or "mass")
 
 
 def _xbl_d_plus_first(step: Step) -> Tensor:
-    return losses.xbl_d(step.cam("hires_cam", "projection", order=1), step.distance_plus())
+    return _xbl_d_plus(step, order=1)
 
 
 def _xbl_d_gated(step: Step) -> Tensor:
@@ -232,6 +319,53 @@ def _cdep(step: Step) -> Tensor:
     return contextual.cdep(*contextual.decompose(step.model, step.batch.images, wrong), wrong)
 
 
+def _res_g(step: Step) -> Tensor:
+    cells = step.cells
+    return losses.res_g(step.cam("grad_cam", "logit"), cells.object_mask, cells.decoy_mask)
+
+
+def _pgd_ex(step: Step) -> Tensor:
+    logits, _ = step.side_pass(perturbed(step))
+    return losses.pgd_ex(logits, step.batch.labels, step.batch.decoy_mask)
+
+
+def perturbed(step: Step, *, steps: int = 3) -> Tensor:
+    """Images after ``steps`` sign-gradient steps in the wrong region that raise the cross-entropy.
+
+    Each is by ``1 / steps``, so that any pixel can reach 0 and 1: ``eps = 1`` of Heo et al. 2023.
+    Their code (github.com/vihari/robust_mlx) neither clamps to [0, 1] nor keeps perturbed images
+    out of the running averages of batch norm.
+    """
+    images, wrong = step.batch.images.detach(), step.batch.decoy_mask[:, None]
+    found = images
+    for _ in range(steps):
+        found = found.detach().requires_grad_()
+        logits, _ = step.side_pass(found)
+        loss = functional.cross_entropy(logits, step.batch.labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, found)
+        found = torch.where(wrong, (found + gradient.sign() / steps).clamp(0, 1), images).detach()
+    return found
+
+
+def _tap(step: Step) -> Tensor:
+    # After each ReLU; the released code takes the output of each stage of the network.
+    spatial = [one.relu() for one in step.activations if one.ndim == 4]
+    return losses.tap(spatial, step.batch.decoy_mask)
+
+
+def _actdiff(step: Step) -> Tensor:
+    # The released code shuffles the pixels, which would not change a decoy of one colour.
+    batch = step.batch
+    _, masked = step.side_pass(noisy(batch.images.detach(), batch.decoy_mask, step.generator))
+    return losses.actdiff(step.activations, masked, batch.decoy_mask)
+
+
+def noisy(images: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Images ``(N, C, H, W)`` with uniform noise in [0, 1) where ``mask`` ``(N, H, W)`` is True."""
+    noise = torch.empty_like(images).uniform_(generator=generator)
+    return torch.where(mask[:, None], noise, images)
+
+
 def counterexamples(batch: Examples, generator: torch.Generator) -> Examples:
     """Add a copy of each annotated image with uniform noise in place of the decoy.
 
@@ -240,13 +374,67 @@ def counterexamples(batch: Examples, generator: torch.Generator) -> Examples:
     """
     (annotated,) = batch.decoy_mask.flatten(1).any(1).nonzero(as_tuple=True)
     copies = batch.take(annotated)
-    noise = torch.rand(
-        copies.images.shape, generator=generator, dtype=batch.images.dtype,
-        device=batch.images.device,
-    )  # fmt: skip
-    images = torch.where(copies.decoy_mask[:, None], noise, copies.images)
+    images = noisy(copies.images, copies.decoy_mask, generator)
     index = torch.cat((torch.arange(len(batch), device=annotated.device), annotated))
     return replace(batch.take(index), images=torch.cat((batch.images, images)))
+
+
+def decoy_swap(batch: Examples, generator: torch.Generator) -> Examples:
+    """Put the decoy of a random image of the batch on each annotated image.
+
+    The decoy then says nothing about the label. It is one of the images whose marked region has as
+    many pixels, possibly the same one. From and to ``N`` images as float32.
+    """
+    count = batch.decoy_mask.sum((1, 2))
+    (index,) = count.nonzero(as_tuple=True)
+    images = batch.images.permute(0, 2, 3, 1).clone()  # (N, H, W, C)
+    if len(index):
+        alike = (count[index, None] == count).float()  # (n, N)
+        other = torch.multinomial(alike, 1, generator=generator)[:, 0]
+        decoys = batch.images[other].permute(0, 2, 3, 1)[batch.decoy_mask[other]]
+        images[batch.decoy_mask] = decoys  # both in the order of images, rows and columns
+    return replace(batch, images=images.permute(0, 3, 1, 2))
+
+
+def dfr(model: nn.Module, examples: Examples, weight: float) -> None:
+    """Refit the last linear layer on examples without the shortcut (deep feature reweighting).
+
+    ``min mean CE(W x + b) + weight * sum |W|`` with the standardised inputs ``x`` of the layer. The
+    problem is convex and is solved by L-BFGS-B for ``W = U - V`` with ``U, V >= 0``. The model is
+    left in eval mode. Source: Kirichenko, Izmailov and Wilson 2023, "Last Layer Re-Training is
+    Sufficient for Robustness to Spurious Correlations". They average the solutions for subsets that
+    are balanced over labels and shortcuts, and choose ``weight``, ``1 / (C N)`` in their code, on
+    held-out images; here all ``examples`` are used once.
+    """
+    last = next((layer for layer in [*model.modules()][::-1] if isinstance(layer, nn.Linear)), None)
+    if last is None or last.bias is None:
+        raise ValueError(f"model must end in a linear layer with a bias, got {last}")
+    seen: list[Tensor] = []
+    model.eval()
+    with torch.no_grad(), last.register_forward_pre_hook(lambda _, args: seen.append(args[0])):
+        for images in examples.inputs().split(500):
+            model(images)
+    inputs, labels = torch.cat(seen).double().cpu(), examples.labels.cpu()
+    deviation, mean = torch.std_mean(inputs, 0, correction=0)
+    deviation[deviation < 1e-9] = 1  # constant inputs
+    inputs = (inputs - mean) / deviation  # (N, K)
+    size, classes = last.weight.numel(), len(last.bias)
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        values = torch.from_numpy(flat).requires_grad_()
+        up, down, bias = values.split([size, size, classes])
+        logits = torch.addmm(bias, inputs, (up - down).view(classes, -1).T)
+        total = functional.cross_entropy(logits, labels) + weight * (up + down).sum()
+        (gradient,) = torch.autograd.grad(total, values)
+        return total.item(), gradient.numpy()
+
+    bounds = [(0, None)] * (2 * size) + [(None, None)] * classes
+    found = minimize(loss, np.zeros(len(bounds)), jac=True, method="L-BFGS-B", bounds=bounds)
+    up, down, bias = torch.from_numpy(found.x).split([size, size, classes])
+    coefficients = (up - down).view(classes, -1) / deviation
+    with torch.no_grad():
+        last.weight.copy_(coefficients)
+        last.bias.copy_(bias - coefficients @ mean)
 
 
 _ENTRIES = (
@@ -262,6 +450,11 @@ _ENTRIES = (
         "xbl_d", "XBL-D", "Grad-CAM as share, weighted by distance: the paper's plain reading.",
         "Hagos et al. 2023, arXiv 2309.05548", "sky", "s",
         penalty=_xbl_d, needs=OBJECT, default_weight=100.0, trained_on="grad_cam",
+    ),
+    Method(
+        "xbl_d_object", "XBL-D (mass)", "XBL-D+ with the distance to the object only.",
+        "this compendium, after Hagos et al. 2023", "sky", "P",
+        penalty=_xbl_d_object, needs=OBJECT, default_weight=5.0, trained_on="hires_cam",
     ),
     Method(
         "xbl_d_plus", "XBL-D+", "HiResCAM of a projection of all logits, weighted by D+, as mass.",
@@ -354,6 +547,35 @@ _ENTRIES = (
         "ppce", "PPCE", "Cross-entropy of the HiResCAM to 1 inside the object.",
         "Rao et al. 2023, after Shen et al. 2021", "black", (6, 1, 0),
         penalty=_ppce, needs=OBJECT, default_weight=0.1, trained_on="hires_cam",
+    ),
+    Method(
+        "pgd_ex", "PGD-Ex", "Cross-entropy of images perturbed on the decoy to raise it.",
+        "Heo et al. 2023", "green", "s",
+        penalty=_pgd_ex, needs=DECOY, default_weight=1.0,
+    ),
+    Method(
+        "tap", "TAP", "Squared activations on the decoy, at all layers.",
+        "Zhang, Williams and Toni 2024", "vermillion", "^",
+        penalty=_tap, needs=DECOY | {"activations"}, default_weight=0.01,
+    ),
+    Method(
+        "actdiff", "ActDiff", "Distance of activations to those with noise on the decoy.",
+        "Viviano et al. 2021", "purple", ">",
+        penalty=_actdiff, needs=DECOY | {"activations"}, default_weight=0.3,
+    ),
+    Method(
+        "res_g", "RES-G", "Robust difference between the Grad-CAM and both softened marks.",
+        "Gao et al. 2022", "green", "v",
+        penalty=_res_g, needs=BOTH, default_weight=10.0, trained_on="grad_cam",
+    ),
+    Method(
+        "dfr", "DFR", "ERM, then the last layer refitted on data without the shortcut.",
+        "Kirichenko, Izmailov and Wilson 2023", "black", "D",
+        refit=dfr, default_weight=0.003,
+    ),
+    Method(
+        "decoy_swap", "Decoy swap", "Control: each image shows the decoy of a random one.",
+        "this compendium, a control", "grey", "P", augment=decoy_swap, needs=DECOY,
     ),
 )  # fmt: skip
 

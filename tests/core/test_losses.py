@@ -23,6 +23,15 @@ LOSSES = toys.CAM_LOSSES | {
     "cdep": lambda cam, *args, **options: contextual.cdep(
         cam.flatten(1), 1 - cam.flatten(1), *args, **options),
 }  # fmt: skip
+IN_LOOPS = tuple(LOSSES)  # those of the rivals are in test_rivals
+LOSSES |= {
+    "pgd_ex": lambda cam, *args, **options: losses.pgd_ex(
+        cam.flatten(1), torch.zeros(len(cam)).long(), *args, **options),
+    "tap": lambda cam, *args, **options: losses.tap([cam[:, None]], *args, **options),
+    "actdiff": lambda cam, *args, **options: losses.actdiff([cam], [cam.cos()], *args, **options),
+    "res_g": lambda cam, mask, **options: losses.res_g(
+        cam, mask, ~mask & mask.any(2, True).any(1, True), threshold=0.4, **options),
+}  # fmt: skip
 
 
 def call(loss: str, cam: Tensor, mask: Tensor, **options) -> Tensor:
@@ -95,7 +104,7 @@ def in_loops(loss: str, cam: Tensor, mask: Tensor) -> list[float]:
     return values
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", IN_LOOPS)
 def test_values_in_loops(loss: str) -> None:
     cam, mask = batch()
     assert call(loss, cam, mask, reduction="none").tolist() == pytest.approx(

@@ -14,12 +14,13 @@ from tests.core import toys
 from xblcore import methods
 from xblcore.cam import capture
 from xblcore.examples import Examples
-from xblcore.methods import METHODS, Step
+from xblcore.methods import METHODS, Options, Step
 from xblcore.study.train import forward, mean_distance_plus
 
 PENALISED = [name for name, method in METHODS.items() if method.penalty]
 WITH_GRADIENT = [name for name in PENALISED if METHODS[name].has_gradient]
-TRUNK_ONLY = {"xbl_d_plus_first", "activation"}  # the others also reach the head
+# Layers of the head that the penalty does not reach.
+UNREACHED = {"xbl_d_plus_first": (2, 4), "activation": (2, 4), "tap": (2, 4), "actdiff": (4,)}
 NOT_PER_IMAGE = {"shuffled_masks"}  # depends on the other images of the batch
 ALL_IMAGES = {"centre_prior", "uniform", "xbl_d_released"}  # count, annotated or not
 
@@ -46,10 +47,12 @@ def test_the_gradient_reaches_every_layer(name: str) -> None:
     if penalty.requires_grad:
         penalty.backward()
     for part in ("features", "head"):
-        reached = name in WITH_GRADIENT and (part == "features" or name not in TRUNK_ONLY)
-        layers = [m for m in getattr(model, part) if isinstance(m, (nn.Conv2d, nn.Linear))]
+        layers = {n: m for n, m in enumerate(getattr(model, part)) if hasattr(m, "weight")}
         assert len(layers) == 2
-        for layer in layers:
+        for n, layer in layers.items():
+            reached = name in WITH_GRADIENT and (
+                part == "features" or n not in UNREACHED.get(name, ())
+            )
             gradient = layer.weight.grad
             assert (gradient is not None and gradient.abs().max().item() > 0) == reached
             assert gradient is None or gradient.isfinite().all()
@@ -115,14 +118,17 @@ def test_all_zero_maps_and_features_give_no_nan(name: str) -> None:
 
 
 @pytest.fixture
-def same_signs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random signs of scores that do not depend on the position in the batch."""
+def same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signs of scores and noise that do not depend on the position in the batch."""
     monkeypatch.setattr(
         torch, "randint", lambda _low, _high, shape, **_: torch.arange(shape[1]).expand(shape) % 2
     )
+    monkeypatch.setattr(
+        methods, "noisy", lambda images, mask, _: torch.where(mask[:, None], 0.3, images)
+    )
 
 
-@pytest.mark.usefixtures("same_signs")
+@pytest.mark.usefixtures("same_draws")
 @pytest.mark.parametrize("name", [name for name in PENALISED if name not in NOT_PER_IMAGE])
 def test_the_penalty_is_the_mean_over_images_whatever_the_batch(name: str) -> None:
     model, data = toys.small_net(), toys.shortcut(6)
@@ -145,7 +151,7 @@ def unmarked(data: Examples, first: int) -> Examples:
     return data.on_grid((6, 6))
 
 
-@pytest.mark.usefixtures("same_signs")
+@pytest.mark.usefixtures("same_draws")
 @pytest.mark.parametrize(
     "name", [name for name in PENALISED if name not in NOT_PER_IMAGE | ALL_IMAGES]
 )
@@ -198,7 +204,8 @@ def test_controls_by_their_definition() -> None:
 
 def test_a_step_can_replace_the_cam_the_score_and_the_cost_of_wrong_cells() -> None:
     step = step_of(toys.small_net(), toys.shortcut(6), "xbl_d")
-    replaced = dataclasses.replace(step, cam_method="hires_cam", score="log_prob", wrong=0.7)
+    options = Options(cam_method="hires_cam", score="log_prob", wrong=0.7)
+    replaced = dataclasses.replace(step, options=options)
     assert torch.equal(replaced.cam("grad_cam", "logit"), step.cam("hires_cam", "log_prob"))
     assert not torch.equal(replaced.cam("grad_cam", "logit"), step.cam("grad_cam", "logit"))
     wrong = step.cells.decoy_mask

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from tests.data.tiny import make_raw
@@ -24,10 +23,10 @@ def numbered_photos(count: int) -> Examples:
                           numbers % 10)  # fmt: skip
 
 
-def compose(count: int, *, context: float | None = None) -> Drawn:
+def compose(count: int, *, contexts: bool = False) -> Drawn:
     photos = numbered_photos(100)
     objects = [np.array([7, 17, 27]), np.array([9, 19])]
-    return cifar10.compose(photos, objects, count, np.random.default_rng(0), context=context)
+    return cifar10.compose(photos, objects, count, np.random.default_rng(0), contexts=contexts)
 
 
 def test_mosaic_shows_the_object_on_its_mask_and_four_background_photos_elsewhere() -> None:
@@ -57,27 +56,38 @@ def test_classes_are_balanced_and_photos_are_reused_only_when_all_have_been_used
     assert not torch.equal(drawn.examples.images[0], drawn.examples.images[6])
 
 
-@pytest.mark.parametrize(
-    ("context", "expected"), [(None, 0.004), (0.0, 0.004), (0.8, 0.8), (1.0, 1.0)]
-)
-def test_context_ties_the_background_to_the_label(context: float | None, expected: float) -> None:
-    drawn = compose(500, context=context)
-    tied = []
-    for image, mask, label in zip(
-        drawn.examples.images.numpy(), drawn.examples.object_mask.numpy(),
-        drawn.examples.labels.tolist(), strict=True,
-    ):  # fmt: skip
-        classes = set(np.unique(image[0][~mask] % 10))
-        tied.append(classes == {cifar10.CLASSES.index(cifar10.TIED[label])})
-    assert np.mean(tied) == pytest.approx(expected, abs=0.05)
+def test_contexts_show_the_same_object_on_photos_of_one_class() -> None:
+    plain, drawn = compose(40), compose(40, contexts=True)
+    assert plain.contexts is None
+    assert drawn.contexts is not None
+    assert torch.equal(plain.examples.images, drawn.examples.images)
+    mask = drawn.examples.object_mask
+    for images, name in zip(drawn.contexts, cifar10.BACKGROUNDS, strict=True):
+        shown, background = images[:, 0][mask], images[:, 0][~mask]
+        assert torch.equal(shown, drawn.examples.images[:, 0][mask])
+        assert set((background % 10).tolist()) == {cifar10.CLASSES.index(name)}
+
+
+def test_natural_shortcut_ties_the_background_to_the_label_in_training_only(tmp_path: Path) -> None:
+    raw = make_raw(tmp_path / "raw", n_train=400, n_test=200)
+    root = tmp_path / "built"
+    settings = data.DataConfig(n_train=300, n_val=50, n_test=100)
+    data.build("natural_shortcut", settings, raw=raw, out=root)
+    for split, low, high in (("train", 0.95, 0.999), ("test_decoy", 0.35, 0.65)):
+        done = data.decoyed("natural_shortcut", split=split, root=root)
+        tied = (done.codes == done.examples.labels).float().mean()
+        assert low < tied < high
+        same = done.examples.object_mask[:, None].expand_as(done.examples.images)
+        assert torch.equal(done.examples.decoy_mask, ~done.examples.object_mask)
+        assert torch.equal(done.examples.images[same], done.swapped.images[same])
+        clean = data.load("natural_shortcut", split=f"{split}_clean", root=root)
+        assert torch.equal(done.examples.images[same], clean.images[same])
 
 
 def test_training_and_test_mosaics_use_different_photos(tmp_path: Path) -> None:
     raw = make_raw(tmp_path, n_train=200, n_test=100)
     train, test = (drawn.examples for drawn in cifar10.read(raw))
-    splits = cifar10.draw_mosaics(
-        raw, data.DataConfig(n_train=30, n_val=10, n_test=20, context=0.5)
-    )
+    splits = cifar10.draw_mosaics(raw, data.DataConfig(n_train=30, n_val=10, n_test=20))
     used = {}
     for name, drawn in splits.items():
         pool = train if name in ("train", "val") else test

@@ -113,7 +113,7 @@ def test_command_line_reports_each_task(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fetch(task: str, config: data.DataConfig) -> str:
-        if config.source == "original" and task == "decoy_coco":
+        if config.source == "original" and task not in ("decoy_fashion_mnist", "decoy_cifar10"):
             raise data.DataUnavailableError("no connection")
         return config.source
 
@@ -122,7 +122,7 @@ def test_command_line_reports_each_task(
     assert command_line.main() == 1
     output = capsys.readouterr()
     assert output.out == "decoy_fashion_mnist: original\ndecoy_cifar10: original\n"
-    assert output.err == "decoy_coco: no connection\n"
+    assert output.err == "decoy_coco: no connection\nnatural_shortcut: no connection\n"
     monkeypatch.setattr("sys.argv", ["data", "fetch", "decoy_coco"])
     assert command_line.main() == 0
     assert capsys.readouterr().out == "decoy_coco: auto\n"

@@ -49,7 +49,7 @@ def test_splits_have_the_sizes_of_the_config_and_the_manifest_says_tiny(
     sizes = {split: len(data.load(task, split=split, root=built)) for split in data.SPLITS}
     assert sizes == {
         "train": 60, "train_clean": 60, "val": 20, "val_swapped": 20,
-        "test_decoy": 30, "test_decoy_swapped": 30, "test_clean": 30,
+        "test_decoy": 30, "test_decoy_swapped": 30, "test_decoy_clean": 30, "test_clean": 30,
     }  # fmt: skip
     examples = data.load(task, split="train", root=built)
     assert examples.images.shape == (60, *SHAPES[task])
@@ -177,7 +177,7 @@ def test_errors_at_the_boundary(raw: Path, built: Path, tmp_path: Path) -> None:
         data.build("decoy_mnist", CONFIG, raw=raw, out=tmp_path)
     with pytest.raises(ValueError, match="must be at most 1000"):
         data.build("decoy_cifar10", dataclasses.replace(CONFIG, n_train=990), raw=raw, out=tmp_path)
-    for wrong in ({"n_val": 0}, {"source": "stand_in"}, {"context": 1.5}):
+    for wrong in ({"n_val": 0}, {"source": "stand_in"}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
             dataclasses.replace(CONFIG, **wrong)
 

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from xblcore import data
-from xblcore.data import store
 from xblcore.lab.explorer import Explorer, finished_runs
 from xblcore.study import config, runs
 from xblcore.study.evaluate import predict
@@ -52,7 +51,7 @@ def test_two_networks_on_one_image(finished, project_folder):
     assert result.run in [other.run for other in finished]
     model = runs.trained_model(result, settings)
     classes = data.info(TASK)["classes"]
-    clean = store._clean(TASK, "test_decoy", None).images
+    clean = data.load(TASK, split="test_decoy_clean").images
     for text, images in (
         ("with the decoy", data.load(TASK, split="test_decoy").images),
         ("decoy of another class", data.load(TASK, split="test_decoy_swapped").images),

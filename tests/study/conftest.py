@@ -30,7 +30,7 @@ def tiny_params(**changes: Any) -> dict[str, Any]:
     params["methods"] = ["erm", "oracle", "xbl_d_plus"]
     profile = params["profiles"]["smoke"]
     profile |= {"explained_images": 8, "held_out_images": 2, "threads": 1}
-    profile["tasks"] = {task: dict(SIZE) for task in params["tasks"]}
+    profile["tasks"] = {task: dict(SIZE) for task in params["setup"]}
     return params | changes
 
 

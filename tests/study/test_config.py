@@ -48,7 +48,7 @@ def experiment(condition: dict[str, Any], **changes: Any) -> Change:
         (experiment({"decoy": {"sise": 3}}), "sise"),
         (experiment({"feedback": "sloppy"}), "feedback of own must be among .*, got 'sloppy'"),
         (experiment({"network": "resnet9"}), "network of own must be among .*, got 'resnet9'"),
-        (experiment({}, by="anotated"), "by of own must be among annotated, .*, got 'anotated'"),
+        (experiment({}, by="anotated"), "by of own must be among cam_method, .*, got 'anotated'"),
     ],
 )
 def test_mistakes_are_named(change: Change, message: str, tmp_path: Path) -> None:

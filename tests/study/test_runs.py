@@ -24,6 +24,7 @@ from xblcore.study.config import Condition, Config
 from xblcore.study.evaluate import BEHAVIOUR
 from xblcore.study.explainers import EXPLAINERS
 from xblcore.study.runs import Result, Run
+from xblcore.study.train import DivergedError
 
 TASK = "decoy_fashion_mnist"
 RUN = Run(TASK, "xbl_d_plus", 5.0, 0)
@@ -228,7 +229,7 @@ def test_key_depends_on_run_settings_and_data(
 @pytest.mark.parametrize(
     ("file", "pattern", "replacement", "changes"),
     [
-        ("methods.py", r"(def _xbl_d_plus\(.*\n    return )", r"\g<1>2 * ", True),
+        ("methods.py", r"(def _xbl_d_plus\(.*\n.*\n    return )", r"\g<1>2 * ", True),
         ("methods.py", r"losses.rrr_g\(", "2 * losses.rrr_g(", False),  # of another method
         ("methods.py", "Cross-entropy on images", "Loss on images", False),  # a summary
         ("methods.py", r"losses.combined_distance\(", "2 * losses.combined_distance(", True),
@@ -290,6 +291,8 @@ def accuracy_by_weight(patch: pytest.MonkeyPatch, function: Callable[[float], fl
 def five_candidates(tiny: Config) -> Config:
     own = tiny.model_dump()
     own["profiles"]["smoke"] |= {"candidates": 5, "selection_seeds": [100, 101]}
+    for setup in own["setup"].values():
+        setup["weights"]["xbl_d_plus"] = [1, 3, 10, 30, 100]
     return Config.model_validate(own)
 
 
@@ -307,7 +310,7 @@ def test_weights_are_extended_while_the_best_is_at_the_edge(
     best: float, tried: list[float], tiny: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requested = accuracy_by_weight(
-        monkeypatch, lambda weight: 0.6 - abs(np.log10(weight / best)) / 100
+        monkeypatch, lambda weight: 0.6 - abs(np.log10(weight / best)) / 20
     )
     pairs = [(TASK, "xbl_d_plus"), (TASK, "erm"), (TASK, "xbl_d_released")]
     found = runs.choose_weights(pairs, settings=five_candidates(tiny)).set_index("method")
@@ -335,7 +338,7 @@ def test_method_recovers_if_it_exceeds_the_chance_level_of_the_task(
 def test_grid_and_experiments_use_the_chosen_weights_and_run_unaffected_methods_once(
     tiny: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accuracy_by_weight(monkeypatch, lambda weight: 1 - abs(np.log10(max(weight, 1e-9) / 30)) / 100)
+    accuracy_by_weight(monkeypatch, lambda weight: 1 - abs(np.log10(max(weight, 1e-9) / 30)) / 20)
     own = config.Experiment(
         question="?", by="annotated", tasks=[TASK], methods=["erm", "xbl_d_plus"],
         conditions=[Condition(), Condition(annotated=25), Condition(network="resnet8", margin=1)],
@@ -354,13 +357,85 @@ def test_grid_and_experiments_use_the_chosen_weights_and_run_unaffected_methods_
         ("xbl_d_plus", "annotated=25"), ("xbl_d_plus", "network=resnet8, margin=1"),
     ]  # fmt: skip
     assert {done.run.weight for done in finished} == {0, 30}
-    with pytest.raises(ValueError, match="experiment must be one of own, got 'other'"):
+    with pytest.raises(ValueError, match="experiment must be one of own, factorial, got 'other'"):
         runs.experiment("other", settings=settings)
 
 
-def test_of_equal_weights_the_smallest_is_best_unless_none_has_any_effect() -> None:
-    assert runs._best(pd.Series({1.0: 0.5, 3.0: 0.7, 10.0: 0.7})) == 3
-    assert runs._best(pd.Series({1.0: 0.0, 3.0: 0.0, 10.0: 0.0})) == 10
+def test_of_similar_weights_the_smallest_is_best_unless_none_has_any_effect() -> None:
+    assert runs._best(pd.Series({1.0: 0.5, 3.0: 0.7, 10.0: 0.715})) == 3
+    assert runs._best(pd.Series({1.0: 0.5, 3.0: 0.69, 10.0: 0.715})) == 10
+    assert runs._best(pd.Series({1.0: 0.0, 3.0: 0.01, 10.0: 0.0})) == 10
+
+
+def test_factorial_chooses_a_weight_in_each_condition(
+    tiny: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conditions = [Condition(feedback="object_only"), Condition(feedback="decoy_only", form="share")]
+    own = config.Experiment(
+        question="?", by="form", tasks=[TASK, "decoy_cifar10"], methods=["erm", "xbl_d_plus"],
+        conditions=conditions, weights=[1, 10], seeds=3,
+    )  # fmt: skip
+    best = {"mass": 1, "share": 10}
+
+    def instead(wanted: Iterable[Run], **_: Any) -> list[Result]:
+        return [
+            fake_result(run.task, run.method, run.seed,
+                        {SWAPPED: float(run.weight == best[run.condition.form or "mass"])},
+                        weight=run.weight, condition=run.condition)
+            for run in dict.fromkeys(wanted)
+        ]  # fmt: skip
+
+    monkeypatch.setattr(runs, "results", instead)
+    settings = tiny.model_copy(update={"factorial": own})
+    weights, finished = runs.experiment("factorial", settings=settings)
+    assert set(weights["condition"]) == set(map(str, conditions))
+    seen = {(r.run.task, r.run.condition, r.run.weight, r.run.seed)
+            for r in finished if r.run.method == "xbl_d_plus"}  # fmt: skip
+    assert seen == {
+        (task, condition, weight, seed)
+        for task, condition, weight in (
+            (TASK, conditions[0], 1.0),  # Decoy CIFAR-10 has no object masks
+            (TASK, conditions[1], 10.0), ("decoy_cifar10", conditions[1], 10.0),
+        )
+        for seed in range(3)
+    }  # fmt: skip
+
+
+def test_diverged_run_counts_as_collapsed(tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DivergedError("loss must stay finite, got nan")
+
+    monkeypatch.setattr(runs, "fit", fail)
+    with pytest.warns(UserWarning, match="counts as collapsed.*got nan"):
+        done = runs.run(RUN)
+    row = next(x for x in done.rows if (x.split, x.metric) == ("val", "accuracy"))
+    labels = data.load(TASK, split="val").labels
+    assert row.value == pytest.approx((labels == 0).float().mean())  # always the first class
+
+
+def test_best_epoch_by_the_clean_test_images_is_kept_if_asked_for(
+    tiny: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third of four epochs is the best one; the weights count the epochs."""
+    accuracies = iter([0.1, 0.2, 0.9, 0.3])
+
+    def fit(model: Any, *_: Any, on_epoch: Any, **__: Any) -> list[Any]:
+        for epoch in range(1, 5):
+            for parameter in model.parameters():
+                torch.nn.init.constant_(parameter, epoch / 1000)
+            on_epoch(None)
+        return []
+
+    monkeypatch.setattr(runs, "fit", fit)
+    kept = []
+    monkeypatch.setattr(
+        runs, "measure", lambda model, *_: kept.append(next(model.parameters()).flatten()[0].item())
+    )
+    real = runs.metrics.accuracy
+    monkeypatch.setattr(runs.metrics, "accuracy", lambda *a: real(*a).fill_(next(accuracies, 0.0)))
+    for keep in ("best", "last"):
+        runs.run(replace(RUN, condition=Condition(keep=keep)))
+    assert kept == pytest.approx([0.003, 0.004])
 
 
 def test_median_result_is_that_of_the_median_accuracy() -> None:

@@ -1,14 +1,13 @@
-"""Recovery, intervals, correlations and verdicts: by hand, against SciPy, and by simulation."""
+"""Recovery, intervals, tests and verdicts: by hand, against SciPy, and by simulation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import norm, spearmanr, t, ttest_1samp, ttest_rel
+from scipy.stats import norm, permutation_test, spearmanr, t, ttest_1samp
 
 from xblcore.study import stats
 from xblcore.study.stats import Estimate
@@ -47,12 +46,102 @@ def test_mean_ci_by_hand_and_by_the_t_test() -> None:
     assert [found.value, found.n, found.dropped] == pytest.approx([0.828, 5, 1])
 
 
-def test_paired_difference_is_the_paired_t_test() -> None:
-    a, b = np.random.default_rng(0).normal(size=(2, 6))
-    found = stats.paired_difference([*a, nan, 1.0], [*b, 2.0, nan])
-    expected = ttest_rel(a, b).confidence_interval()
-    assert ends(found) == pytest.approx((expected.low, expected.high))
-    assert (found.n, found.dropped) == (6, 2)
+@pytest.mark.parametrize("size", [2, 5, 8])
+def test_sign_flip_is_scipys_exact_permutation_test(size: int) -> None:
+    for seed in range(4):
+        values = np.random.default_rng(seed).normal(0.4, 1, size).round(1)  # with ties
+        expected = permutation_test((values,), np.mean, permutation_type="samples")
+        assert stats.sign_flip([*values, nan]) == pytest.approx(expected.pvalue)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.1] * 5, 2 / 32),  # only all signs alike give as large a sum
+        ([-0.3, -0.2, -0.1], 2 / 8),
+        ([0.1, 0.2, 0.3, -0.1], 6 / 16),  # sums 0.7 and, twice, 0.5, of both signs
+        ([0.0, 0.0, 0.0], 1.0),
+        ([0.1] * 20, 2 / 2**20),
+        ([nan], nan),
+    ],
+)
+def test_sign_flip_by_hand(values: list[float], expected: float) -> None:
+    assert stats.sign_flip(values) == pytest.approx(expected, nan_ok=True)
+
+
+def test_holm_is_its_definition() -> None:
+    """The k-th smallest p is rejected at a level if p_j (m - j + 1) is at most that for j <= k."""
+    p = np.random.default_rng(0).uniform(0, 0.3, 7)
+    found = stats.holm([*p[:3], nan, *p[3:]])
+    assert np.isnan(found[3])
+    order, worst = np.argsort(p), 0.0
+    for rank, index in enumerate(order):
+        worst = max(worst, min(1.0, p[index] * (7 - rank)))
+        assert found[index if index < 3 else index + 1] == pytest.approx(worst)
+    assert np.isnan(stats.holm([nan, nan])).all()
+
+
+@pytest.mark.parametrize("sd", [0.0, 0.01, 0.05, 0.3, 2.0])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_seeds_needed_is_the_least_number_with_a_narrow_interval(sd: float, level: float) -> None:
+    found = stats.seeds_needed(sd, 0.05, level=level)
+
+    def half(n: int) -> float:
+        return t.ppf((1 + level) / 2, n - 1) * sd / math.sqrt(n)
+
+    assert half(found) <= 0.05
+    assert found == 2 or half(found - 1) > 0.05
+
+
+def of_seeds(*samples: list[float], level: float = 0.95) -> list[Estimate]:
+    return [stats.mean_ci(values, level=level) for values in samples]
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_random_effects_against_the_estimating_equation(level: float) -> None:
+    """Paule and Mandel: the weighted squares, with weights 1 / (tau^2 + se^2), sum to K - 1."""
+    samples = [[0.1, 0.2, 0.15], [0.5, 0.3, 0.45, 0.4], [-0.1, 0.0, 0.1, 0.05, 0.0]]
+    mean, tau, i2 = stats.random_effects(of_seeds(*samples, level=level), level=level)
+    x = np.array([np.mean(values) for values in samples])
+    variance = np.array([np.var(values, ddof=1) / len(values) for values in samples])
+    w = 1 / (variance + tau**2)
+    assert mean.value == pytest.approx(w @ x / w.sum())
+    assert (w * (x - mean.value) ** 2).sum() == pytest.approx(2)
+    half = t.ppf((1 + level) / 2, 2) / math.sqrt(w.sum())
+    assert ends(mean) == pytest.approx((mean.value - half, mean.value + half))
+    assert 0.9 < i2 < 1
+    assert (mean.n, mean.dropped) == (3, 0)
+
+
+def test_random_effects_of_the_bcg_trials() -> None:
+    """Log risk ratios of 13 trials (Colditz et al. 1994); statsmodels 0.15 gives these."""
+    effects = [-0.8893, -1.5854, -1.3481, -1.4416, -0.2175, -0.7861, -1.6209, 0.0120, -0.4694,
+               -1.3713, -0.3394, 0.4459, -0.0173]  # fmt: skip
+    variances = [0.3256, 0.1946, 0.4154, 0.0200, 0.0512, 0.0069, 0.2230, 0.0040, 0.0564, 0.0730,
+                 0.0124, 0.5325, 0.0714]  # fmt: skip
+    halves = t.ppf(0.975, 9) * np.sqrt(variances)
+    trials = [Estimate(x, x - h, x + h, 10) for x, h in zip(effects, halves, strict=True)]
+    mean, tau, i2 = stats.random_effects(trials)
+    assert [mean.value, tau**2, i2] == pytest.approx([-0.71497, 0.31808, 0.92318], abs=2e-5)
+    assert ends(mean) == pytest.approx((-1.10911, -0.32083), abs=2e-5)
+
+
+def test_equal_effects_have_no_heterogeneity_and_no_narrower_interval_than_fixed_effects() -> None:
+    same = of_seeds([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])  # se 0.0577 each
+    mean, tau, i2 = stats.random_effects(same)
+    assert (mean.value, tau, i2) == pytest.approx((0.2, 0, 0))
+    assert mean.high - 0.2 == pytest.approx(t.ppf(0.975, 1) * 0.0577 / math.sqrt(2), rel=1e-3)
+
+
+def test_random_effects_without_spread_and_with_undefined_tasks() -> None:
+    constant = of_seeds([0.2] * 3, [0.4] * 3, [nan], [0.9])  # the last has no interval
+    mean, tau, i2 = stats.random_effects(constant)
+    assert (mean.value, tau) == pytest.approx((0.3, math.sqrt(0.02)), abs=1e-4)
+    assert (mean.n, mean.dropped) == (2, 2)
+    assert i2 == pytest.approx(1, abs=1e-4)
+    alone, tau, i2 = stats.random_effects(constant[1:])
+    assert np.isnan([alone.value, *ends(alone), tau, i2]).all()
+    assert (alone.n, alone.dropped) == (1, 2)
 
 
 @pytest.mark.filterwarnings("error")
@@ -66,16 +155,10 @@ def test_one_value_has_no_interval_and_none_has_no_mean() -> None:
 def test_rank_correlation_is_scipys_with_ties_and_nan() -> None:
     generator = np.random.default_rng(0)
     x = generator.integers(0, 5, 50).astype(float)
-    y, z = x + generator.integers(0, 8, 50), generator.normal(size=50)
+    y = x + generator.integers(0, 8, 50)
     expected = spearmanr(x, y).statistic
     found = stats.rank_correlation([nan, 1, *x], [2, nan, *y])
     assert [found.value, found.n, found.dropped] == pytest.approx([expected, 50, 2])
-    # A run that lacks one metric is left out for both.
-    found = stats.correlation_difference([nan, 1, 1, *x], [1, nan, 1, *z], [1, 1, nan, *y])
-    expected -= spearmanr(z, y).statistic
-    assert [found.value, found.n, found.dropped] == pytest.approx([expected, 50, 3])
-    same = stats.correlation_difference(x, 2 * x + 1, y)
-    assert (same.value, *ends(same)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -90,20 +173,13 @@ def test_rank_correlation_of_a_constant_or_two_pairs_is_undefined(x: list[float]
 def test_grouped_bootstrap_is_that_of_concatenated_groups() -> None:
     """The oracle concatenates the runs of the drawn groups, and SciPy ranks them."""
     x, y = alike()
-    z, count, resamples = np.roll(x, 1), 8, 40
+    count, resamples = 8, 40
     drawn = np.random.default_rng(3).multinomial(count, np.full(count, 1 / count), resamples)
     tail = norm.cdf(-math.sqrt(count / (count - 1)) * t.ppf(0.95, count - 1))  # of the 90% interval
     rows = [np.repeat(np.arange(24), np.repeat(counts, 3)) for counts in drawn]
-    first, second = (
-        np.array([spearmanr(values[index], y[index]).statistic for index in rows])
-        for values in (x, z)
-    )
-    options: dict[str, Any] = {"groups": GROUPS, "level": 0.9, "n_resamples": resamples, "seed": 3}
-    for found, expected in (
-        (stats.rank_correlation(x, y, **options), first),
-        (stats.correlation_difference(x, z, y, **options), first - second),
-    ):
-        assert ends(found) == pytest.approx(np.quantile(expected, [tail, 1 - tail]))
+    expected = [spearmanr(x[index], y[index]).statistic for index in rows]
+    found = stats.rank_correlation(x, y, groups=GROUPS, level=0.9, n_resamples=resamples, seed=3)
+    assert ends(found) == pytest.approx(np.quantile(expected, [tail, 1 - tail]))
 
 
 def test_fewer_than_five_groups_have_no_interval() -> None:
@@ -141,7 +217,10 @@ def test_interval_over_groups_covers_the_true_correlation() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "margin", "expected"),
     [
-        (0.1, 0.3, 0.5, "supported"),  # within the margin, yet above 0
+        (0.1, 0.3, None, "supported"),
+        (0.1, 0.3, 0.5, "equivalent"),  # above 0, yet within the margin
+        (-0.3, -0.1, 0.5, "equivalent"),
+        (0.1, 0.6, 0.5, "supported"),
         (0.0, 0.3, None, "undecided"),  # 0 itself is not above 0
         (-0.1, 0.3, 0.2, "undecided"),
         (-0.3, -0.1, None, "contradicted"),
@@ -159,9 +238,11 @@ def test_verdict(low: float, high: float, margin: float | None, expected: str) -
     [
         (lambda: stats.mean_ci([[1.0]]), r"values must have shape \(1,\).*got \(1, 1\)"),
         (lambda: stats.mean_ci([math.inf]), "values must be finite or NaN, got infinity"),
-        (lambda: stats.paired_difference([1, 2], [1]), r"b must have shape \(2,\).*got \(1,\)"),
+        (lambda: stats.sign_flip([1.0] * 25), "values must be at most 24, got 25"),
+        (lambda: stats.seeds_needed(0.1, 0.0), "half_width must be above 0.*got 0.0 and 0.1"),
+        (lambda: stats.seeds_needed(nan, 0.1), "sd finite, got 0.1 and nan"),
         (lambda: stats.recovery([1], [1, 2], [1]), r"erm must have shape \(1,\)"),
-        (lambda: stats.correlation_difference([1], [1, 2], [1]), r"x2 must have shape \(1,\)"),
+        (lambda: stats.rank_correlation([1, 2], [1]), r"y must have shape \(2,\).*got \(1,\)"),
         (lambda: stats.rank_correlation([1, 2], [1, 2], groups=["a"]), r"groups must have shape"),
     ],
 )

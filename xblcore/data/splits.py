@@ -16,6 +16,7 @@ from xblcore.examples import Examples
 BASE_SPLITS = ("train", "val", "test_decoy", "test_clean")
 SPLITS = (
     "train", "val", "val_swapped", "test_decoy", "test_decoy_swapped", "test_clean", "train_clean",
+    "test_decoy_clean",
 )  # fmt: skip
 
 # Second number of the seeds, after DataConfig.seed. Decoys use the index of the base split.
@@ -34,8 +35,6 @@ class DataConfig:
         source: ``original``, ``stand-in``, or ``auto``: the original if its files are there or if
             there is no stand-in. MS-COCO is downloaded for ``original`` only.
         image_size: side in pixels to which MS-COCO is resized; 224 by default.
-        context: share of the training and validation mosaics whose background photos show the
-            class tied to the label (deer for horse, automobile for truck); None for none.
     """
 
     n_train: int
@@ -44,7 +43,6 @@ class DataConfig:
     seed: int = 0
     source: Literal["auto", "original", "stand-in"] = "auto"
     image_size: int | None = None
-    context: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("n_train", "n_val", "n_test"):
@@ -52,8 +50,6 @@ class DataConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.source not in ("auto", "original", "stand-in"):
             raise ValueError(f"source must be auto, original or stand-in, got {self.source!r}")
-        if self.context is not None and not 0 <= self.context <= 1:
-            raise ValueError(f"context must be in [0, 1] or None, got {self.context}")
 
 
 class Drawn(NamedTuple):
@@ -61,6 +57,9 @@ class Drawn(NamedTuple):
 
     examples: Examples  # uint8 images without decoy
     source: Tensor  # int64 (N,), position of each image in its source; for MS-COCO, the image id
+    # uint8 (classes, N, C, H, W): the images with the background of each class, if the shortcut is
+    # the background and not a decoy.
+    contexts: Tensor | None = None
 
 
 def clean_examples(

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from xblcore import project
 from xblcore.data.sources import DataUnavailableError, is_tiny
 from xblcore.data.splits import BASE_SPLITS, SPLITS, DataConfig, clean_examples
 from xblcore.data.tasks import TASKS, Recipe
-from xblcore.decoys import Decoy, Decoyed, add_decoys
+from xblcore.decoys import Decoy, Decoyed, add_decoys, swap_contexts
 from xblcore.examples import Examples
 from xblcore.project import sha256_of, write_atomic
 
@@ -63,16 +65,16 @@ def build(
         )
     (folder / "manifest.json").unlink(missing_ok=True)
     splits = {}
-    for name, (examples, source) in recipes[kind].draw(raw, config).items():
+    for name, (examples, source, contexts) in recipes[kind].draw(raw, config).items():
         path = folder / f"{name}.npz"
         with write_atomic(path) as temporary:
-            np.savez(
-                temporary,
-                images=examples.images.numpy(),
-                labels=examples.labels.numpy(),
-                object_mask=np.packbits(examples.object_mask.numpy(), axis=-1),
-                source=source.numpy(),
-            )
+            arrays: dict[str, Any] = {
+                "images": examples.images.numpy(),
+                "labels": examples.labels.numpy(),
+                "object_mask": np.packbits(examples.object_mask.numpy(), axis=-1),
+                "source": source.numpy(),
+            }
+            np.savez(temporary, **arrays | ({} if contexts is None else {"contexts": contexts}))
         splits[name] = {"images": len(examples), "sha256": sha256_of(path)}
     data = "tiny" if is_tiny(raw) else kind
     identity = {"data": data, "splits": splits, "seed": config.seed}
@@ -113,8 +115,8 @@ def load(
 
     In ``train`` and ``val`` the decoy's value predicts the label, in ``test_decoy`` it is random.
     ``val_swapped`` and ``test_decoy_swapped`` show the same images with the decoy's value of
-    another class. ``train_clean`` and ``test_clean`` have no decoy. Tensors are shared between
-    calls; do not change them in place.
+    another class. ``train_clean`` and ``test_decoy_clean`` show them without decoy, ``test_clean``
+    other test images. Tensors are shared between calls; do not change them in place.
 
     Args:
         task: a name in ``TASKS``.
@@ -127,8 +129,9 @@ def load(
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    if split in ("train_clean", "test_clean"):
-        return _clean(task, "train" if split == "train_clean" else split, root)
+    if split.endswith("_clean"):
+        base = split if split in BASE_SPLITS else split.removesuffix("_clean")
+        return _stored(task, base, root)[0]
     done = decoyed(task, split=split.removesuffix("_swapped"), decoy=decoy, root=root)
     return done.swapped if split.endswith("_swapped") else done.examples
 
@@ -141,8 +144,10 @@ def decoyed(
         raise ValueError(f"split must be train, val or test_decoy, got {split!r}")
     manifest = info(task, root=root)
     recipe = _recipes(task, manifest["recipe"])[manifest["recipe"]]
-    return add_decoys(
-        _clean(task, split, root),
+    clean, contexts = _stored(task, split, root)
+    add = add_decoys if contexts is None else functools.partial(swap_contexts, contexts)
+    return add(
+        clean,
         decoy or recipe.decoy,
         recipe.palette,
         predictive=split != "test_decoy",
@@ -150,13 +155,13 @@ def decoyed(
     )
 
 
-def _clean(task: str, split: str, root: str | Path | None) -> Examples:
+def _stored(task: str, split: str, root: str | Path | None) -> tuple[Examples, Tensor | None]:
     sha256 = info(task, root=root)["splits"][split]["sha256"]
     return _read(_folder(root, "built") / task / f"{split}.npz", sha256)
 
 
 @functools.lru_cache(maxsize=8)  # two tasks
-def _read(path: Path, sha256: str) -> Examples:
+def _read(path: Path, sha256: str) -> tuple[Examples, Tensor | None]:
     found = sha256_of(path)
     if found != sha256:
         raise ValueError(
@@ -165,7 +170,8 @@ def _read(path: Path, sha256: str) -> Examples:
     with np.load(path) as arrays:
         images, packed = arrays["images"], arrays["object_mask"]
         mask = np.unpackbits(packed, axis=-1, count=images.shape[-1]).astype(bool)
-        return clean_examples(images, arrays["labels"], mask)
+        contexts = torch.from_numpy(arrays["contexts"]) if "contexts" in arrays else None
+        return clean_examples(images, arrays["labels"], mask), contexts
 
 
 def _recipes(task: str, source: str) -> dict[str, Recipe]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from xblcore.data import cifar10, coco, fashion_mnist
@@ -30,7 +31,7 @@ class Recipe:
 class Task:
     """A classification task with its original data and, for some, a stand-in."""
 
-    original: Recipe
+    original: Recipe | None
     stand_in: Recipe | None = None
 
 
@@ -47,9 +48,15 @@ MOSAICS = Recipe(
     cifar10.MOSAIC_CLASSES, colour_palette(2), Decoy(size=8),
     cifar10.draw_mosaics, cifar10.RAW.checksums, cifar10.RAW.fetch,
 )  # fmt: skip
+# Here the background is the shortcut: 98% of the horses on photos of deer, of the trucks on photos
+# of automobiles. Only `predictive` of the decoy applies.
+NATURAL = replace(
+    MOSAICS, decoy=Decoy(predictive=0.98), draw=partial(cifar10.draw_mosaics, contexts=True)
+)
 
 TASKS: dict[str, Task] = {
     "decoy_fashion_mnist": Task(FASHION_MNIST),
     "decoy_cifar10": Task(CIFAR10),
     "decoy_coco": Task(COCO, stand_in=MOSAICS),
+    "natural_shortcut": Task(None, stand_in=NATURAL),
 }

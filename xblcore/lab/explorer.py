@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from xblcore import data, project
 from xblcore.cam import explain
-from xblcore.data import store
 from xblcore.examples import Examples
 from xblcore.metrics import METRICS
 from xblcore.plots.images import DECOY, OBJECT, outline, show, show_cam
@@ -143,9 +142,8 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _views(self, run: runs.Run) -> list[Examples]:
         """Return the chosen image in each of :data:`VIEWS`."""
         settings = self._settings.task(run.task)
-        splits = [runs.load_split(run, settings, f"test_decoy{end}") for end in ("", "_swapped")]
-        # The images of test_decoy before they get their decoy; no split of the study has them.
-        splits.append(store._clean(run.task, "test_decoy", None))
+        ends = ("", "_swapped", "_clean")
+        splits = [runs.load_split(run, settings, f"test_decoy{end}") for end in ends]
         index = min(self.image.value, len(splits[0]) - 1)
         return [split.take(slice(index, index + 1)) for split in splits]
 

@@ -1,9 +1,8 @@
 """The paper's claims C1 to C4, judged from the runs by rules stated here.
 
 A claim consists of *parts*, each one number with an interval and a verdict of its own
-(:func:`xblcore.study.stats.verdict`). The claim is supported if every part is, contradicted if one
-part is, and undecided otherwise. Values are averaged over the tasks first, and runs are pooled by
-their ranks within the task; C4 looks at each task by itself.
+(:func:`xblcore.study.stats.verdict`). C1 and C3 need all their parts, and average over the tasks
+first. C2 and C4 look at each task by itself.
 """
 
 from __future__ import annotations
@@ -11,24 +10,36 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from xblcore import metrics, project
 from xblcore.study import stats
 from xblcore.study.stats import Estimate, Verdict
-from xblcore.study.tables import CLEAN, DECOY, EXPLAINER, label, select, task_label
+from xblcore.study.tables import CLEAN, DECOY, EXPLAINER, label, recoveries, select, task_label
 
 TASKS = ("decoy_fashion_mnist", "decoy_cifar10", "decoy_coco")
+POOLED = "pooled"  # the task of rows that combine all tasks
 MIN_SEEDS = 5  # with fewer, everything is undecided
-FORMS = ("xbl_d_plus", "xbl_d")  # our form decides C1; the plain reading is reported next to it
+OURS = "xbl_d_plus"
 CONTROLS = ("activation", "shuffled_masks", "centre_prior", "uniform")
 FOCUS, COUNTERPART = "distance_focus", "energy_pointing_game"
-OVERLAP = ("activation_precision", "activation_recall", "iou", "wrong_reason",
-           "energy_pointing_game", "pointing_game", "relevance_rank_accuracy")  # fmt: skip
+MARGIN, AUROC_MARGIN = 0.05, 0.02  # smallest differences of interest, fixed before the runs
+# Factors of the experiment for C2: columns of its runs, with the levels that are compared.
+FACTORS = {
+    "weighting": ("distance", "overlap"),
+    "feedback": ("object_only", "decoy_only"),
+    "form": ("mass", "share"),
+    "cam_method": ("hires_cam", "grad_cam"),
+}
+SCORES = {"hires_cam": "projection", "grad_cam": "logit"}  # that each map explains
+TARGETS = {"flips": "flips of the decoy", "wrong": "errors without decoy"}
+NOT_RUN = "not run; `make experiments` runs it"
 
 CLAIMS = {
     "C1": "A distance-aware explanation loss makes the model focus on the important region and "
@@ -44,17 +55,29 @@ RULES = {
     "control (activation penalty, shuffled masks, mean map, D = 1). Distance focus by Grad-CAM: "
     "XBL-D+ minus ERM. Supported if all 95% intervals lie above 0. The plain reading of the "
     "paper, XBL-D, is reported as well and does not decide.",
-    "C2": "Paired by seed, accuracy on clean test images: XBL-D+ minus XBL-overlap (the same loss "
-    "with the overlap with the widened decoy) and XBL-D+ minus RRR-G. Supported if both 95% "
-    "intervals lie above 0.",
-    "C3": "Spearman's correlation with accuracy on clean test images over all reported runs; "
-    "metrics by Grad-CAM on test images with a decoy, oriented so that higher is better. Distance "
-    "focus minus its overlap counterpart (energy pointing game), minus the best overlap metric, "
-    "and its own correlation. Supported if all 95% intervals lie above 0, by a bootstrap over "
-    "methods.",
-    "C4": "C1, C2 and C3 on each task by itself. Supported if all are supported on all three "
-    "tasks, contradicted if one is contradicted on one task.",
+    "C2": "Factorial experiment with XBL-D+: D+, scaled to mean 1 over the penalised cells, minus "
+    "1[D+ > 0] (overlap), averaged over annotation, form and map. Recovery, paired by seed. A task "
+    "whose 95% interval lies within ±0.05 is equivalent; this takes precedence. Otherwise it is "
+    "supported (above 0), contradicted (below 0) or undecided. If at least two tasks are decided "
+    "and all decided ones agree, the claim has their verdict, which concerns these tasks. If they "
+    "disagree, it depends on the task and is undecided. The mean over the tasks does not decide.",
+    "C3": "AUROC with which a metric of the Grad-CAM of an image predicts that the prediction does "
+    "not change if only the decoy changes; all-zero maps count as worst. Averaged over the "
+    "networks of a task and seed, then over the tasks; the seeds are the sample. Distance focus "
+    "minus its overlap counterpart (energy pointing game), and minus the overlap metric with the "
+    "highest mean; all receive the object mask. Intervals within ±0.02 are equivalent; this takes "
+    "precedence. Supported if both 95% intervals lie above 0. Whether the prediction without decoy "
+    "is wrong, and correlations between networks, are reported and do not decide.",
+    "C4": "C1, C2 and C3 on each task by itself. Supported if each is supported on every task with "
+    "data, at least two; contradicted if one is contradicted on one task; equivalent if all are "
+    "supported or equivalent. A task that was not run leaves it undecided. The random-effects "
+    "means and their heterogeneity are reported and do not decide.",
 }
+COMMON = (
+    f" Fewer than {MIN_SEEDS} seeds: undecided. The p values (exact two-sided sign-flip tests over "
+    "the seeds, Holm-corrected over the parts that decide) do not decide: with n seeds, none is "
+    "below 2^(1-n) before correction, 0.0625 for five and 0.002 for ten."
+)
 
 
 @dataclass(frozen=True)
@@ -62,34 +85,50 @@ class Part:
     """One number that a claim rests on; ``decides`` is False if it is only reported."""
 
     statistic: str
-    estimate: float
-    ci_low: float
-    ci_high: float
-    verdict: Verdict
+    estimate: float = math.nan
+    ci_low: float = math.nan
+    ci_high: float = math.nan
+    verdict: Verdict = "undecided"
     decides: bool = True
+    seeds: int = 0
+    p: float = math.nan  # of the sign-flip test
+    p_holm: float = math.nan
+    seeds_needed: float = math.nan  # for an interval of plus or minus the margin
 
 
-def judge(runs: pd.DataFrame, missing: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Judge all claims by the reported runs of the main grid.
+def judge(
+    runs: pd.DataFrame, *, factorial: pd.DataFrame | None = None,
+    validity: pd.DataFrame | None = None, missing: Sequence[str] = (),
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Judge all claims.
+
+    Args:
+        runs: the reported runs of the main grid.
+        factorial: runs of the experiment for C2: :data:`OURS` under the combinations of
+            :data:`FACTORS`, ERM and the oracle; None: not run.
+        validity: for C3, one row per network, explainer, metric and target: ``task, data, method,
+            seed, explainer, metric, family`` (the mask that the metric receives), ``target`` (of
+            :data:`TARGETS`), ``auroc``; None: not run.
+        missing: tasks without data.
 
     Returns:
         One dictionary per claim: ``id, claim, statistic, estimate, ci_low, ci_high, verdict`` (of
-        the part that decides), ``rule``, ``data`` (of each task), ``missing`` (tasks without data)
-        and ``parts``.
+        the part that decides), ``rule``, ``data`` (of each task), ``missing`` and ``parts``.
     """
-    parts = {claim: find(runs) for claim, find in _FIRST_THREE.items()}
-    heads = {claim: _decider(found) for claim, found in parts.items()}
-    heads["C4"], parts["C4"] = _c4(runs)
-    data = dict(zip(runs["task"], runs["data"], strict=True))
-    shared = {"data": data, "missing": list(missing)}
+    parts = {"C1": _c1(runs), "C2": _c2(factorial), "C3": _c3(validity)}
+    heads = {claim: _decider(found) for claim, found in parts.items()} | {
+        "C2": _agreed(parts["C2"])
+    }
+    heads["C4"], parts["C4"] = _c4(runs, factorial, validity)
+    shown = ("statistic", "estimate", "ci_low", "ci_high", "verdict")
+    shared = {"data": dict(zip(runs["task"], runs["data"], strict=True)), "missing": list(missing)}
     return [
         {
-            "id": claim, "claim": CLAIMS[claim],
-            **{name: value for name, value in asdict(heads[claim]).items() if name != "decides"},
-            "rule": f"{RULES[claim]} Fewer than {MIN_SEEDS} seeds: undecided.",
-            **shared, "parts": [asdict(part) for part in parts[claim]],
+            "id": claim, "claim": text, **{name: getattr(heads[claim], name) for name in shown},
+            "rule": RULES[claim] + COMMON, **shared,
+            "parts": [asdict(part) for part in _corrected(parts[claim])],
         }
-        for claim in CLAIMS
+        for claim, text in CLAIMS.items()
     ]  # fmt: skip
 
 
@@ -115,24 +154,69 @@ def conjunction(verdicts: Sequence[Verdict]) -> Verdict:
 
     >>> conjunction(["supported", "undecided"]), conjunction(["undecided", "contradicted"])
     ('undecided', 'contradicted')
+    >>> conjunction(["supported", "equivalent"])
+    'equivalent'
     """
-    if "contradicted" in verdicts:
-        return "contradicted"
-    return "supported" if all(v == "supported" for v in verdicts) else "undecided"
+    order: tuple[Verdict, ...] = ("contradicted", "undecided", "equivalent")
+    return next((verdict for verdict in order if verdict in verdicts), "supported")
+
+
+def agreement(verdicts: Sequence[Verdict]) -> Verdict:
+    """Verdict of the decided tasks, if there are at least two and all agree.
+
+    >>> agreement(["equivalent", "undecided", "equivalent"]), agreement(["supported", "undecided"])
+    ('equivalent', 'undecided')
+    """
+    decided = [verdict for verdict in verdicts if verdict != "undecided"]
+    return decided[0] if len(decided) > 1 and len(set(decided)) == 1 else "undecided"
 
 
 def _decider(parts: Sequence[Part]) -> Part:
     """Return the first deciding part whose verdict is that of the claim."""
     deciding = [part for part in parts if part.decides]
     whole = conjunction([part.verdict for part in deciding])
-    return next((part for part in deciding if part.verdict == whole), deciding[0])
+    return next(part for part in deciding if part.verdict == whole)
 
 
-def _part(statistic: str, estimate: Estimate, seeds: int, *, decides: bool = True) -> Part:
-    verdict = stats.verdict(estimate)
-    if seeds < MIN_SEEDS:
-        statistic, verdict = f"{statistic} ({seeds} of {MIN_SEEDS} seeds)", "undecided"
-    return Part(statistic, estimate.value, estimate.low, estimate.high, verdict, decides)
+def _agreed(parts: Sequence[Part]) -> Part:
+    """Return the first task with the verdict of C2, or the mean if it depends on the task."""
+    deciding = [part for part in parts if part.decides]
+    whole = agreement([part.verdict for part in deciding])
+    if len({part.verdict for part in deciding} - {"undecided"}) > 1:
+        mean = next(part for part in parts if not part.decides)
+        return replace(mean, statistic=f"Depends on the task. {mean.statistic}", verdict=whole)
+    return replace(next((p for p in deciding if p.verdict == whole), deciding[0]), verdict=whole)
+
+
+def _corrected(parts: Sequence[Part]) -> list[Part]:
+    """Add Holm's correction over the parts that decide."""
+    found = stats.holm([part.p if part.decides else math.nan for part in parts])
+    return [replace(part, p_holm=float(p)) for part, p in zip(parts, found, strict=True)]
+
+
+def _part(
+    statistic: str, values: ArrayLike, *, margin: float | None = None, decides: bool = True
+) -> Part:
+    """Judge the mean of paired differences over the seeds."""
+    found, needed = stats.mean_ci(values), math.nan
+    verdict = stats.verdict(found, margin=margin)
+    if found.n < MIN_SEEDS:
+        statistic, verdict = f"{statistic} ({found.n} of {MIN_SEEDS} seeds)", "undecided"
+    if margin and found.n > 1:
+        needed = stats.seeds_needed(float(np.nanstd(np.asarray(values), ddof=1)), margin)
+    return Part(statistic, found.value, found.low, found.high, verdict, decides, found.n,
+                stats.sign_flip(values), seeds_needed=needed)  # fmt: skip
+
+
+def _over_tasks(statistic: str, parts: Sequence[Part], *, margin: float | None = None) -> Part:
+    """Combine the effects on several tasks; this is reported and does not decide."""
+    own = [Estimate(part.estimate, part.ci_low, part.ci_high, part.seeds) for part in parts]
+    mean, tau, i2 = stats.random_effects(own)
+    text = f"{statistic}, random effects over {mean.n} tasks"
+    if mean.n > 1:
+        text += f", tau {tau:.3f}, I² {i2:.0%}"
+    verdict = stats.verdict(mean, margin=margin)
+    return Part(text, mean.value, mean.low, mean.high, verdict, decides=False)
 
 
 def by_seed(
@@ -147,34 +231,119 @@ def by_seed(
 
 
 def _difference(
-    runs: pd.DataFrame, a: str, b: str, metric: str, *, split: str, explainer: str = "none",
-    decides: bool = True,
-) -> Part:  # fmt: skip
+    runs: pd.DataFrame, b: str, metric: str, *, split: str, explainer: str = "none", a: str = OURS
+) -> Part:
     by = f" by {label(explainer)}" if explainer != "none" else ""
     text = f"{label(a)} minus {label(b)}, {label(metric).lower()}{by}, {label(split)}"
     absent = [label(name) for name in (a, b) if name not in set(runs["method"])]
     if absent:
-        text += f" (not run: {', '.join(absent)})"
-        return Part(text, math.nan, math.nan, math.nan, "undecided", decides)
+        return Part(f"{text} (not run: {', '.join(absent)})", decides=a == OURS)
     values = by_seed(runs, metric, split=split, explainer=explainer)
-    estimate = stats.paired_difference(values[a], values[b])
-    return _part(text, estimate, estimate.n, decides=decides)
+    return _part(text, values[a] - values[b], decides=a == OURS)
 
 
 def _c1(runs: pd.DataFrame) -> list[Part]:
-    ours, plain = FORMS
-    parts = [_difference(runs, ours, name, "accuracy", split=CLEAN) for name in ("erm", *CONTROLS)]
-    parts += [_difference(runs, ours, "erm", FOCUS, split=DECOY, explainer=EXPLAINER)]
-    parts += [_difference(runs, form, "erm", "accuracy", split=CLEAN, decides=False)
-              for form in (plain, "xbl_d_released")]  # fmt: skip
-    return parts
+    parts = [_difference(runs, name, "accuracy", split=CLEAN) for name in ("erm", *CONTROLS)]
+    parts += [_difference(runs, "erm", FOCUS, split=DECOY, explainer=EXPLAINER)]
+    return parts + [_difference(runs, "erm", "accuracy", split=CLEAN, a=form)
+                    for form in ("xbl_d", "xbl_d_released")]  # fmt: skip
 
 
-def _c2(runs: pd.DataFrame) -> list[Part]:
-    return [
-        _difference(runs, FORMS[0], other, "accuracy", split=CLEAN)
-        for other in ("xbl_overlap", "rrr_g")
-    ]
+def cells(factorial: pd.DataFrame, *, outcome: str = "recovery") -> pd.DataFrame:
+    """Return ``recovery`` or ``decoy_flip_rate`` of every cell of the factorial experiment.
+
+    One row per task and seed, one column per combination of :data:`FACTORS`.
+    """
+    rows = (
+        recoveries(factorial) if outcome == "recovery" else select(factorial, outcome, split=DECOY)
+    )
+    known = (rows["method"] == OURS) & (rows["score"] == rows["cam_method"].map(SCORES))
+    for factor, levels in FACTORS.items():
+        known &= rows[factor].isin(levels)
+    if (rows.loc[known & (rows["feedback"] == "decoy_only"), "wrong"] > 0).any():
+        raise ValueError(
+            "wrong must be 0 with feedback decoy_only, got more; D+ would be constant in decoys, "
+            "so that distance and overlap would be the same loss"
+        )
+    return rows[known].pivot(index=["task", "seed"], columns=list(FACTORS), values="value")
+
+
+def contrasts(own: pd.DataFrame) -> dict[tuple[str, str], pd.Series[float]]:
+    """Return the effects on one task, ``{(kind, effect): (seeds,)}``; NaN if a cell is missing.
+
+    Each is a difference of means over all other factors, first minus second level:
+
+    - ``main``: of a factor;
+    - ``interaction``: of the weighting by the first level of another factor, minus by the second;
+    - ``simple``: of the weighting by one map.
+
+    ``own`` are the :func:`cells` of the task, indexed by seed.
+    """
+    own = own.dropna(axis=1, how="all")
+    levels = [[level for level in both if level in own.columns.unique(name)]
+              for name, both in FACTORS.items()]  # fmt: skip
+    own = own.reindex(columns=pd.MultiIndex.from_product(levels, names=list(FACTORS)))
+    signs = {name: np.where(own.columns.get_level_values(name) == both[0], 1, -1)
+             for name, both in zip(FACTORS, levels, strict=True) if len(both) == 2}  # fmt: skip
+    found: dict[tuple[str, str], pd.Series[float]] = {
+        ("main", name): 2 * (own * sign).mean(axis=1, skipna=False) for name, sign in signs.items()
+    }
+    if "weighting" not in signs:
+        return found
+    main, weighting = found["main", "weighting"], own * signs.pop("weighting")
+    for name, sign in signs.items():
+        found["interaction", name] = 4 * (weighting * sign).mean(axis=1, skipna=False)
+    if "cam_method" in signs:
+        half = found["interaction", "cam_method"] / 2
+        for level, simple in zip(FACTORS["cam_method"], (main + half, main - half), strict=True):
+            found["simple", level] = simple
+    return found
+
+
+def effects(factorial: pd.DataFrame, *, outcome: str = "recovery") -> pd.DataFrame:
+    """Return the :func:`contrasts` on each task, and over the tasks, as rows.
+
+    Columns: ``task, data, kind, effect`` and the fields of :class:`Part`; Holm's correction is over
+    the effects on a task.
+    """
+    table = cells(factorial, outcome=outcome)
+    data = dict(zip(factorial["task"], factorial["data"], strict=True))
+    found: dict[tuple[str, str, str], Part] = {}
+    for task in [task for task in data if task in table.index]:
+        own = contrasts(table.loc[task])
+        parts = [_part(_named(*key, outcome), own[key], margin=MARGIN) for key in own]
+        found |= {(task, *key): part for key, part in zip(own, _corrected(parts), strict=True)}
+    for key in dict.fromkeys(key[1:] for key in found):
+        several = [part for (_, *own), part in found.items() if tuple(own) == key]
+        if len(several) > 1:
+            found[POOLED, *key] = _over_tasks(_named(*key, outcome), several, margin=MARGIN)
+    data[POOLED] = " and ".join(dict.fromkeys(data.values()))
+    return pd.DataFrame(
+        {"task": task, "data": data[task], "kind": kind, "effect": effect, **asdict(part)}
+        for (task, kind, effect), part in found.items()
+    )
+
+
+def _named(kind: str, effect: str, outcome: str) -> str:
+    first, second = FACTORS[effect if kind == "main" else "weighting"]
+    text = f"{label(first)} minus {label(second).lower()}, {label(outcome).lower()}"
+    return text if kind == "main" else f"{text}, {kind} effect for {label(effect)}"
+
+
+def _c2(factorial: pd.DataFrame | None) -> list[Part]:
+    if factorial is None:
+        return [Part(f"Factorial experiment ({NOT_RUN})")]
+    deciding, reported = list[Part](), list[Part]()
+    for outcome in ("recovery", "decoy_flip_rate"):
+        for row in effects(factorial, outcome=outcome).to_dict("records"):
+            task, kind = row["task"], row["kind"]
+            part = Part(**{name: row[name] for name in Part.__dataclass_fields__})
+            if kind == "simple" or (kind, row["effect"]) == ("main", "weighting"):
+                name = "All tasks" if task == POOLED else task_label(task, row["data"])
+                decides = kind == "main" and task != POOLED and outcome == "recovery"
+                part = replace(part, statistic=f"{name}: {part.statistic}", decides=decides)
+                (deciding if decides else reported).append(part)
+    return [*(deciding or [Part("Distance minus overlap, recovery (not run)")]), *reported]
 
 
 def run_table(
@@ -194,19 +363,14 @@ def run_table(
     return table
 
 
-def correlation(
-    table: pd.DataFrame, first: str, second: str | None = None, *, n_resamples: int = 2000
-) -> Estimate:
-    """Correlation of a metric with clean accuracy, or the difference to that of another metric.
+def correlation(table: pd.DataFrame, metric: str) -> Estimate:
+    """Correlation of a metric with clean accuracy over the networks: a second view of C3.
 
     Runs are ranked within their task, so that tasks of different difficulty can be pooled.
     """
-    names = [first, *([second] if second else []), "target"]
-    ranks = table[names].dropna().groupby("task").rank(pct=True).reindex(table.index)
-    return stats.correlation_difference(
-        ranks[first], ranks[second] if second else None, ranks["target"],
-        groups=table.index.get_level_values("method"), n_resamples=n_resamples,
-    )  # fmt: skip
+    ranks = table[[metric, "target"]].dropna().groupby("task").rank(pct=True).reindex(table.index)
+    groups = table.index.get_level_values("method")
+    return stats.rank_correlation(ranks[metric], ranks["target"], groups=groups)
 
 
 def informativeness(runs: pd.DataFrame, *, explainer: str = EXPLAINER) -> pd.DataFrame:
@@ -230,44 +394,74 @@ def informativeness(runs: pd.DataFrame, *, explainer: str = EXPLAINER) -> pd.Dat
     return pd.DataFrame(rows, columns=columns)
 
 
-def _c3(runs: pd.DataFrame) -> list[Part]:
-    table = run_table(runs)
-    if FOCUS not in table:
-        return [Part("Distance focus (undefined)", math.nan, math.nan, math.nan, "undecided")]
-    seeds = runs["seed"].nunique()
-    known = {
-        name: rho
-        for name in OVERLAP
-        if name in table and not math.isnan(rho := correlation(table, name, n_resamples=1).value)
-    }
-    best = max(known, key=lambda name: known[name], default=COUNTERPART)
+def _seeds(auroc: pd.Series[float]) -> pd.Series[float]:
+    """Average over the networks of a task and seed, then over the tasks; one value per seed."""
+    return auroc.groupby(["task", "seed"]).mean().unstack("task").mean(axis=1, skipna=False)
+
+
+def validity_table(validity: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean AUROC of every metric over the seeds, for each task and pooled.
+
+    Columns: ``task, data, target, family, explainer, metric, mean, ci_low, ci_high, seeds,
+    networks``.
+    """
+    keys = ["target", "family", "explainer", "metric"]
+    parts = {str(task): own for task, own in validity.groupby("task", sort=False)}
+    if len(parts) > 1:
+        parts[POOLED] = validity
+    rows = []
+    for task, part in parts.items():
+        data = " and ".join(part["data"].unique())
+        for key, own in part.groupby(keys, sort=False):
+            mean = stats.mean_ci(_seeds(own.set_index(["task", "seed"])["auroc"]))
+            rows.append((task, data, *key, mean.value, mean.low, mean.high, mean.n, len(own)))
+    columns = ["task", "data", *keys, "mean", "ci_low", "ci_high", "seeds", "networks"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _c3(validity: pd.DataFrame | None) -> list[Part]:
+    if validity is None:
+        return [Part(f"Validity of the explanations of single images ({NOT_RUN})")]
+    own = validity[(validity["explainer"] == EXPLAINER) & (validity["family"] == "object")]
     parts = []
-    for other, why in ((COUNTERPART, "its overlap counterpart"), (best, "the best overlap metric")):
-        text = f"rho of {label(FOCUS).lower()} minus rho of {label(other).lower()}, {why}"
-        estimate = correlation(table, FOCUS, other)
-        parts.append(_part(f"{text}, {estimate.n} runs", estimate, seeds))
-    own = correlation(table, FOCUS)
-    text = f"rho of {label(FOCUS).lower()} with clean accuracy, {own.n} runs"
-    return [*parts, _part(text, own, seeds)]
-
-
-_FIRST_THREE = {"C1": _c1, "C2": _c2, "C3": _c3}
-
-
-def _c4(runs: pd.DataFrame) -> tuple[Part, list[Part]]:
-    parts = []
-    for task in TASKS:
-        own = runs[runs["task"] == task]
-        if own.empty:
-            text = f"{label(task)}: not run"
-            parts.append(Part(text, math.nan, math.nan, math.nan, "undecided"))
-            continue
-        each = {claim: _decider(find(own)).verdict for claim, find in _FIRST_THREE.items()}
-        text = f"{task_label(task, own['data'].iloc[0])}: " + ", ".join(
-            f"{claim} {verdict}" for claim, verdict in each.items()
+    for target, text in TARGETS.items():
+        wide = own[own["target"] == target].pivot(
+            index=["task", "seed", "method"], columns="metric", values="auroc"
         )
-        parts.append(Part(text, math.nan, math.nan, math.nan, conjunction(list(each.values()))))
+        if not {FOCUS, COUNTERPART} <= set(wide):
+            parts.append(Part(f"AUROC for {text} (undefined)", decides=target == "flips"))
+            continue
+        overlap = [name for name in wide if name in metrics.METRICS
+                   and metrics.METRICS[name].kind == "overlap"]  # fmt: skip
+        best = max(overlap, key=lambda name: np.nan_to_num(_seeds(wide[name]).mean()))
+        for other, why in ((COUNTERPART, "its overlap counterpart"), (best, "the best one")):
+            statistic = f"{label(FOCUS)} minus {label(other).lower()}, {why}, AUROC for {text}"
+            parts.append(_part(statistic, _seeds(wide[FOCUS] - wide[other]), margin=AUROC_MARGIN,
+                               decides=target == "flips"))  # fmt: skip
+    return parts
+
+
+def _c4(
+    runs: pd.DataFrame, factorial: pd.DataFrame | None, validity: pd.DataFrame | None
+) -> tuple[Part, list[Part]]:
+    parts, supported = list[Part](), dict.fromkeys(TASKS, 0)
+    for claim, find, table in (("C1", _c1, runs), ("C2", _c2, factorial), ("C3", _c3, validity)):
+        first = []
+        for task in TASKS:
+            own = runs.iloc[:0] if table is None else table[table["task"] == task]
+            if own.empty:
+                continue
+            found, name = find(own), task_label(task, own["data"].iloc[0])
+            head = _decider(found)
+            text = f"{claim}, {name}: {head.statistic.removeprefix(f'{name}: ')}"
+            parts.append(replace(head, statistic=text))
+            first.append(replace(found[0], statistic=found[0].statistic.removeprefix(f"{name}: ")))
+            supported[task] += head.verdict == "supported"
+        if len(first) > 1:
+            parts.append(_over_tasks(f"{claim}, all tasks: {first[0].statistic}", first))
+        else:
+            parts.append(Part(f"{claim}: {len(first)} of at least two tasks have data"))
+    parts += [Part(f"{label(task)}: not run") for task in TASKS if task not in set(runs["task"])]
     text = "Number of the three tasks on which C1, C2 and C3 are all supported"
-    count = float(sum(part.verdict == "supported" for part in parts))
-    whole = conjunction([part.verdict for part in parts])
-    return Part(text, count, math.nan, math.nan, whole), parts
+    count = float(sum(number == 3 for number in supported.values()))
+    return Part(text, count, verdict=_decider(parts).verdict), parts

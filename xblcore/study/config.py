@@ -11,10 +11,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xblcore import project
-from xblcore.cam import CamMethod, ScoreKind
 from xblcore.data import DataConfig
 from xblcore.decoys import Decoy
-from xblcore.methods import METHODS, WRONG
+from xblcore.methods import METHODS, Options
 from xblcore.study.feedback import KINDS
 from xblcore.study.models import MODELS
 
@@ -29,19 +28,21 @@ class _Strict(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Condition:
+class Condition(Options):
     """How a run differs from the settings of its task; the default is the main grid.
 
-    None stands for the network and decoy of the task, the explained layer of the network, and the
-    CAM and score of the method, all in training.
+    None stands for the network and decoy of the task and the explained layer of the network.
 
     Attributes:
         annotated: number of annotated training images, drawn by the seed; None: all.
         feedback: quality of the annotations, see :mod:`xblcore.study.feedback`.
         switch_on: epochs of plain training before the method starts; its own epochs follow.
         margin: pixels by which wrong regions are widened; None: the receptive field.
-        wrong: ``c`` in ``D+ = max(D, c E)``.
-        every: steps between two evaluations of the explanation loss.
+        learning_rate: of the method's own epochs; None: that of the task.
+        epochs: the method's own epochs; None: those of the task.
+        keep: the network of the ``last`` epoch, or that of the ``best`` epoch by accuracy on the
+            *clean test images*, as the released scripts of the paper do.
+        every: steps between two evaluations of the explanation loss; None: those of the study.
     """
 
     annotated: int | None = None
@@ -49,12 +50,12 @@ class Condition:
     switch_on: int = 0
     network: str | None = None
     layer: str | None = None
-    cam_method: CamMethod | None = None
-    score: ScoreKind | None = None
     decoy: Decoy | None = None
     margin: int | None = None
-    wrong: float = WRONG
-    every: int = 1
+    learning_rate: float | None = None
+    epochs: int | None = None
+    keep: Literal["last", "best"] = "last"
+    every: int | None = None
 
     def __str__(self) -> str:
         """Only what differs from the default, e.g. ``annotated=25``; empty for the main grid."""
@@ -87,6 +88,7 @@ class TaskSettings(_Strict):
     size: Size
     device: Literal["auto", "cpu", "cuda"]
     threads: Positive  # of PyTorch per run; decides the last bits
+    every: Positive  # steps between two evaluations of the explanation loss
     explained_images: Positive  # images of a split that are explained by CAMs
     held_out_images: Positive  # and by the slower held-out explainers
 
@@ -111,13 +113,19 @@ class _Profile(_Strict):
 
 
 class Experiment(_Strict):
-    """Runs of some methods under several conditions, with the weights of the main grid."""
+    """Runs of some methods under several conditions.
+
+    By default with the weights of the main grid: a user who meets another condition unexpectedly
+    could not tune to it either.
+    """
 
     question: str  # what it asks, in one sentence
     by: str  # the field of the condition that varies, for figures
     tasks: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
     conditions: list[Condition] = Field(min_length=1)
+    weights: list[Weight] = []  # candidates, if the weights are chosen in each condition by itself
+    seeds: Positive | None = None  # reported seeds 0, 1, ...; None: those of the profile
 
 
 class Config(_Strict):
@@ -125,12 +133,14 @@ class Config(_Strict):
 
     profile: str
     device: Literal["auto", "cpu", "cuda"]
+    every: Positive = 1  # steps between two evaluations of the explanation loss
     results: str = "results"  # folder of tables, figures and executed notebooks
     tasks: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
     setup: dict[str, _Setup]  # by task
     profiles: dict[str, _Profile]
     experiments: dict[str, Experiment] = {}
+    factorial: Experiment | None = None  # decides claim C2
 
     @model_validator(mode="after")
     def _names(self) -> Config:
@@ -141,7 +151,7 @@ class Config(_Strict):
             *((f"weights of {task}", [*own.weights], METHODS) for task, own in self.setup.items()),
             *((f"network of {task}", [own.network], MODELS) for task, own in self.setup.items()),
         ]
-        for name, own in self.experiments.items():
+        for name, own in self.all_experiments.items():
             networks = [c.network for c in own.conditions if c.network is not None]
             checks += [
                 (f"tasks of {name}", own.tasks, self.setup),
@@ -166,6 +176,11 @@ class Config(_Strict):
                 f"got {', '.join(map(str, both))} in both"
             )
         return self
+
+    @property
+    def all_experiments(self) -> dict[str, Experiment]:
+        """The experiments by name, ``factorial`` included."""
+        return self.experiments | ({"factorial": self.factorial} if self.factorial else {})
 
     @property
     def own(self) -> _Profile:
@@ -193,14 +208,14 @@ class Config(_Strict):
         )  # fmt: skip
         return TaskSettings(
             task=name, data=data, decoy=setup.decoy, network=setup.network, size=size,
-            device=self.device, threads=self.own.threads,
+            device=self.device, threads=self.own.threads, every=self.every,
             explained_images=self.own.explained_images, held_out_images=self.own.held_out_images,
         )  # fmt: skip
 
     def candidates(self, task: str, method: str) -> list[float]:
         """Candidate weights of a method, ascending; the same number for every tuned method."""
         entry = METHODS[method]
-        if entry.penalty is None or entry.fixed_weight:  # nothing to tune
+        if not entry.is_tuned:
             return [entry.default_weight]
         found = sorted(self.setup[task].weights.get(method, []))
         if not found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from xblcore import metrics
 from xblcore.cam import evaluating
 from xblcore.examples import Cells, Examples
 from xblcore.study.explainers import Explainer
+from xblcore.study.models import SplitNet
 
 BATCH = 250  # images per forward pass
 BEHAVIOUR = "none"  # explainer of the rows that need no attribution
@@ -38,6 +40,22 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
     """Return the logits ``(N, classes)`` in eval mode, without a graph."""
     with evaluating(model), torch.no_grad():
         return _in_batches(model, images)
+
+
+def scales(model: SplitNet, images: Tensor) -> dict[str, float]:
+    """Return how large the features and the weights of the head are, and how many are above 0."""
+    with evaluating(model), torch.no_grad():
+        features = _in_batches(model.features, images)
+    norms = [
+        weight.norm().item()
+        for weight in model.get_submodule("head").parameters()
+        if weight.ndim > 1
+    ]
+    return {
+        "mean |feature|": features.abs().mean().item(),
+        "features above 0": (features > 0).float().mean().item(),
+        "norm of the head": math.prod(norms),
+    }
 
 
 def attributions(model: nn.Module, images: Tensor, explainer: Explainer, *, layer: str) -> Tensor:
@@ -72,23 +90,27 @@ def behaviour(
 def explanations(
     model: nn.Module, split: str, examples: Examples, explainers: Sequence[Explainer], *, layer: str
 ) -> list[Measurement]:
-    """Measure the explanations of one split with every metric.
+    """Measure the explanations of one split with every metric, see :func:`per_image`."""
+    return [
+        _row(split, explainer.name, name, values)
+        for explainer in explainers
+        for name, values in per_image(model, examples, explainer, layer=layer).items()
+    ]
+
+
+def per_image(
+    model: nn.Module, examples: Examples, explainer: Explainer, *, layer: str
+) -> dict[str, Tensor]:
+    """Compute every metric for each image, ``(N,)``; NaN for all-zero maps.
 
     The examples have annotations on the grid of ``layer``; finer attributions are averaged over it.
     """
     cells = examples.cells
     if cells is None:
         raise ValueError("examples must have their annotations on the CAM grid; use on_grid")
-    rows: list[Measurement] = []
-    for explainer in explainers:
-        fine = attributions(model, examples.images, explainer, layer=layer)
-        height, width = cells.object_mask.shape[1:]
-        cam = adaptive_avg_pool2d(fine, (height, width))  # (N, h, w)
-        rows += [
-            _row(split, explainer.name, name, values)
-            for name, values in explanation_metrics(cam, cells).items()
-        ]
-    return rows
+    fine = attributions(model, examples.images, explainer, layer=layer)
+    height, width = cells.object_mask.shape[1:]
+    return explanation_metrics(adaptive_avg_pool2d(fine, (height, width)), cells)
 
 
 def explanation_metrics(cam: Tensor, cells: Cells) -> dict[str, Tensor]:

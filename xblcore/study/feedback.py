@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 Mask = NDArray[np.bool_]
-KINDS = ("correct", "incomplete", "dilated", "jittered", "boxes", "random", "adversarial")
+KINDS = ("correct", "object_only", "decoy_only", "incomplete", "dilated", "jittered", "boxes",
+         "random", "adversarial")  # fmt: skip
+EXACT = KINDS[:3]  # without random choices
 
 # How imprecise outlines are, as a fraction of the side of the image; 2 pixels of 28.
 SLOPPINESS = 1 / 14
@@ -30,10 +32,11 @@ class Marks(NamedTuple):
 def mark(kind: str, object_mask: Mask, decoy_mask: Mask, generator: np.random.Generator) -> Marks:
     """Annotate images, masks bool ``(N, H, W)``, with a given quality; all False stays all False.
 
-    ``correct``: the true masks. ``incomplete``: half of each, on one side of a line in a random
-    direction. ``dilated``: widened by :data:`SLOPPINESS`. ``jittered``: shifted by at most that
-    in each direction. ``boxes``: bounding boxes. ``random``: shifted cyclically to a random place.
-    ``adversarial``: the object is marked as wrong, and everything else as right.
+    ``correct``: the true masks. ``object_only``, ``decoy_only``: one of them. ``incomplete``: half
+    of each, on one side of a line in a random direction. ``dilated``: widened by
+    :data:`SLOPPINESS`. ``jittered``: shifted by at most that in each direction. ``boxes``: bounding
+    boxes. ``random``: shifted cyclically to a random place. ``adversarial``: the object is marked
+    as wrong, and everything else as right.
 
     >>> dot = np.zeros((1, 3, 3), bool)
     >>> dot[0, 1, 1] = True
@@ -48,6 +51,10 @@ def mark(kind: str, object_mask: Mask, decoy_mask: Mask, generator: np.random.Ge
     if kind == "adversarial":
         marked = object_mask.any((1, 2), keepdims=True)
         return Marks(marked & ~object_mask, object_mask.copy())
+    if kind == "object_only":
+        return Marks(object_mask.copy(), np.zeros_like(decoy_mask))
+    if kind == "decoy_only":
+        return Marks(np.zeros_like(object_mask), decoy_mask.copy())
     change = _CHANGES[kind]
     return Marks(change(object_mask, generator), change(decoy_mask, generator))
 

@@ -6,8 +6,10 @@ A task whose data is unavailable does not stop the others. The reason is kept in
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from xblcore import data, project
@@ -15,22 +17,31 @@ from xblcore.study import config
 
 
 def main() -> None:
-    """Fetch and build every task of the grid."""
+    """Fetch and build every task of the grid and of the experiments."""
     settings = config.load()
     missing = {}
-    for task in settings.tasks:
+    wanted = [*settings.tasks, *(t for one in settings.experiments.values() for t in one.tasks)]
+    for task in dict.fromkeys(wanted):
         own = settings.task(task)
         try:
             data.fetch(task, own.data)
             data.build(task, own.data)
             print(f"{task}: {data.info(task)['data']} data")
         except data.DataUnavailableError as error:
-            missing[task] = str(error)
+            if _is_built(task, own.data):  # and only the raw files are gone
+                continue
+            missing[task] = str(error).replace(f"{project.root()}/", "")
             print(f"{task} is left out, because its data is unavailable:\n{error}", file=sys.stderr)
     with project.write_atomic(_path()) as temporary:
         temporary.write_text(json.dumps(missing, indent=2) + "\n", encoding="utf-8")
-    if len(missing) == len(settings.tasks):
+    if set(settings.tasks) <= set(missing):
         sys.exit("No task has any data; see above for what helps.")
+
+
+def _is_built(task: str, wanted: data.DataConfig) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return bool(data.info(task)["config"] == asdict(wanted))
+    return False
 
 
 def missing() -> dict[str, str]:

@@ -23,13 +23,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from xblcore import cam, data, methods, project
+from xblcore import cam, data, methods, metrics, project
 from xblcore.decoys import Decoy, Decoyed
 from xblcore.examples import Examples
 from xblcore.study import config, evaluate, explainers, feedback, models
 from xblcore.study.config import Condition, TaskSettings
 from xblcore.study.evaluate import Measurement
-from xblcore.study.train import EpochLog, TrainConfig, fit
+from xblcore.study.train import DivergedError, EpochLog, TrainConfig, fit
 
 GALLERY = 8  # images of test_decoy, one of each class, whose CAMs are kept over training
 SCHEDULER = "DASK_SCHEDULER_ADDRESS"
@@ -141,7 +141,7 @@ def training_examples(run: Run, settings: TaskSettings) -> Examples:
 
 def _is_random(condition: Condition) -> bool:
     """Whether the annotations depend on the seed."""
-    return condition.feedback != "correct" or condition.annotated is not None
+    return condition.feedback not in feedback.EXACT or condition.annotated is not None
 
 
 @functools.lru_cache(maxsize=4)  # distance maps take as long as some epochs of training
@@ -151,8 +151,7 @@ def _annotated(
 ) -> Examples:  # fmt: skip
     examples = _decoyed(task, "train", decoy, digest).examples
     masks = feedback.Marks(examples.object_mask.numpy(), examples.decoy_mask.numpy())
-    if seed is not None:
-        masks = feedback.mark(quality, *masks, np.random.default_rng([1, seed]))
+    masks = feedback.mark(quality, *masks, np.random.default_rng([1, seed or 0]))
     if count is not None:
         masks = feedback.only_some(masks, count, np.random.default_rng([2, seed or 0]))
     object_mask, decoy_mask = map(torch.from_numpy, masks)
@@ -165,10 +164,10 @@ def gallery(run: Run, settings: TaskSettings) -> Examples:
     examples = load_split(run, settings, "test_decoy")
     labels = examples.labels.tolist()
     index = torch.tensor([labels.index(label) for label in sorted(set(labels))][:GALLERY])
-    return examples.take(index).on_grid(_own_grid(run, settings))
+    return examples.take(index).on_grid(own_grid(run, settings))
 
 
-def _own_grid(run: Run, settings: TaskSettings) -> tuple[int, int]:
+def own_grid(run: Run, settings: TaskSettings) -> tuple[int, int]:
     """Return the grid of the network's own CAM layer, on which all explanations are measured."""
     network = run.condition.network or settings.network
     return _receptive_field(network, models.SplitNet.cam_layer, *_shape(run.task)).grid
@@ -184,19 +183,29 @@ def run(run: Run, *, settings: TaskSettings | None = None) -> Result:
     model = new_model(run, settings)
     is_main, watched = condition == Condition(), list[Tensor]()
     shown = gallery(run, settings).to(device)
+    best_accuracy, best_state = -1.0, dict[str, Tensor]()
 
     def watch(_log: EpochLog) -> None:
-        maps = evaluate.attributions(
-            model, shown.images, explainers.get("hires_cam"), layer=model.cam_layer
-        )
-        watched.append(maps.cpu())
+        nonlocal best_accuracy, best_state
+        if is_main:
+            maps = evaluate.attributions(
+                model, shown.images, explainers.get("hires_cam"), layer=model.cam_layer
+            )
+            watched.append(maps.cpu())
+        if condition.keep == "best":
+            clean = load_split(run, settings, "test_clean").to(device)
+            logits = evaluate.predict(model, clean.images)
+            accuracy = metrics.accuracy(logits, clean.labels).mean().item()
+            if accuracy > best_accuracy:
+                best_accuracy = accuracy
+                best_state = {name: t.clone() for name, t in model.state_dict().items()}
 
     examples = training_examples(run, settings).to(device)
     training = TrainConfig(
-        weight=run.weight, epochs=size.epochs, batch_size=size.batch_size,
-        learning_rate=size.learning_rate, seed=run.seed, ramp_epochs=size.ramp_epochs,
-        cam_method=condition.cam_method, score=condition.score, wrong=condition.wrong,
-        every=condition.every,
+        weight=run.weight, epochs=condition.epochs or size.epochs, batch_size=size.batch_size,
+        learning_rate=condition.learning_rate or size.learning_rate, seed=run.seed,
+        ramp_epochs=size.ramp_epochs,
+        every=condition.every or settings.every, options=condition,
     )  # fmt: skip
     if condition.switch_on:
         plain = TrainConfig(
@@ -204,16 +213,33 @@ def run(run: Run, *, settings: TaskSettings | None = None) -> Result:
             learning_rate=size.learning_rate, seed=run.seed,
         )  # fmt: skip
         fit(model, examples, methods.get("erm"), plain)
-    history = fit(
-        model, examples, method, training, layer=condition.layer or model.cam_layer,
-        on_epoch=watch if is_main else None,
-    )  # fmt: skip
+    try:
+        history = fit(
+            model, examples, method, training, layer=condition.layer or model.cam_layer,
+            on_epoch=watch,
+        )  # fmt: skip
+        model.load_state_dict(best_state or model.state_dict())
+    except DivergedError as error:
+        warnings.warn(f"{run} counts as collapsed, with all weights 0: {error}", stacklevel=2)
+        history = []
+        for tensor in model.state_dict().values():
+            tensor.zero_()
+    if method.refit:
+        method.refit(model, _without_shortcut(run, settings).to(device), run.weight)
     return Result(
         run, data.info(run.task)["data"], measure(model, run, settings), history,
         time.perf_counter() - started,
         {name: value.cpu() for name, value in model.state_dict().items()} if is_main else None,
-        torch.stack(watched) if is_main else None,
+        torch.stack(watched) if watched else None,
     )  # fmt: skip
+
+
+def _without_shortcut(run: Run, settings: TaskSettings) -> Examples:
+    """Validation images in which the decoy is that of the own class in one of K images only."""
+    own, swapped = (load_split(run, settings, split) for split in ("val", "val_swapped"))
+    index = torch.arange(len(own)) % len(data.info(run.task)["classes"]) == 0
+    images = torch.where(index[:, None, None, None], own.images, swapped.images)
+    return replace(own, images=images)
 
 
 def measure(model: models.SplitNet, run: Run, settings: TaskSettings) -> list[Measurement]:
@@ -226,7 +252,7 @@ def measure(model: models.SplitNet, run: Run, settings: TaskSettings) -> list[Me
         for name in ("val", "test_decoy")
     }
     rows = evaluate.behaviour(model, splits, swapped)
-    grid = _own_grid(run, settings)
+    grid = own_grid(run, settings)
     for maps, count in (
         (explainers.CAMS, settings.explained_images),
         (explainers.HELD_OUT, settings.held_out_images),
@@ -244,12 +270,13 @@ def key(run: Run, settings: TaskSettings) -> str:
 
     Comments, docstrings, messages and other methods' losses do not count.
     """
+    changed = run.condition.feedback != "correct" or run.condition.annotated is not None
     about = {
         "run": asdict(run),
         "settings": settings.model_dump(),
         "data": data.info(run.task)["digest"],
         "code": _code_digest(run.method),
-        "feedback": _is_random(run.condition) and _syntax(Path(feedback.__file__)),
+        "feedback": changed and _syntax(Path(feedback.__file__)),
         "torch": torch.__version__,
         "device": str(device_of(settings)),
     }
@@ -259,9 +286,11 @@ def key(run: Run, settings: TaskSettings) -> str:
 
 # What decides numbers in two modules that also hold other things.
 _NUMERICAL = {
-    "methods": ("Step", "distance_plus", "influence_gradient", "WRONG"),
-    "study/runs": ("GALLERY", "new_model", "load_split", "receptive_field", "training_examples",
-                   "_annotated", "run", "measure"),
+    "methods": ("Step", "ReluInputs", "Options", "distance_plus", "rescaled", "influence_gradient",
+                "perturbed", "noisy", "WRONG"),
+    "study/runs": ("GALLERY", "new_model", "load_split", "_decoyed", "receptive_field",
+                   "_receptive_field", "training_examples", "_without_shortcut", "_annotated",
+                   "_is_random", "own_grid", "run", "measure"),
 }  # fmt: skip
 
 
@@ -272,7 +301,8 @@ def _code_digest(method: str) -> str:
     names = ("examples", "cam", "distance", "losses", "metrics", "decoys",
              "study/models", "study/train", "study/evaluate", "study/explainers")  # fmt: skip
     entry = methods.get(method)
-    functions = {part.__name__ for part in (entry.penalty, entry.augment) if part}
+    functions = {part.__name__ for part in (entry.penalty, entry.augment, entry.refit) if part}
+    functions |= {"_xbl_d_plus"} if method == "xbl_d_plus_first" else set()
     parts = [_syntax(package / f"{name}.py") for name in names]
     if method == "cdep":  # the only one that uses it
         parts.append(_syntax(package / "contextual.py"))
@@ -456,18 +486,23 @@ def history(finished: Iterable[Result]) -> pd.DataFrame:
 
 EXTENSIONS = 3  # at most so many half decades beyond the candidates of params.yaml
 HALF_DECADE = 10**0.5
+TOLERANCE = 0.02  # accuracy; of weights that are this close to the best one, the smallest is chosen
 
 
 def choose_weights(
     pairs: Iterable[tuple[str, str]], *, settings: config.Config | None = None,
-    condition: Condition | None = None, progress: bool = True,
+    condition: Condition | None = None, candidates: Sequence[float] | None = None,
+    progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
     """Choose the weight of each task and method by accuracy on ``val_swapped``.
 
+    Of all weights within :data:`TOLERANCE` of the best, about the standard error on 1,000 images,
+    the smallest is chosen: larger ones collapse more often.
     ``val_swapped`` are the validation images with the decoy of another class. Using them requires
     knowledge of the decoy, but no test image. The runs have the selection seeds, which are not
-    reported. While the best weight is the smallest or largest tried, the next half decade is tried
-    as well, at most :data:`EXTENSIONS` times.
+    reported. While the chosen weight is the smallest or largest tried, the next half decade is
+    tried as well, at most :data:`EXTENSIONS` times. ``candidates`` replace those of
+    ``params.yaml``.
 
     Returns:
         One row per task, method and tried weight: ``task, method, weight, accuracy`` (mean over
@@ -476,7 +511,7 @@ def choose_weights(
     """
     settings = settings or config.load()
     condition = condition or Condition()
-    tried = {pair: settings.candidates(*pair) for pair in pairs}
+    tried = {pair: _candidates(settings, *pair, candidates) for pair in pairs}
     scores: dict[tuple[str, str], pd.DataFrame] = {}
     for extension in range(EXTENSIONS + 1):
         runs = [
@@ -520,9 +555,11 @@ def choose_weights(
 
 
 def _best(accuracy: pd.Series) -> float:
-    """Return the best weight: of equals the smallest, or the largest if every accuracy is 0."""
-    ties = accuracy.index[accuracy == accuracy.max()]
-    return float(ties.max() if accuracy.max() == 0 else ties.min())
+    """Return the smallest weight of those close to the best; the largest if none has any effect."""
+    best = accuracy.max()
+    if best <= TOLERANCE:
+        return float(accuracy.index.max())
+    return float(accuracy.index[accuracy >= best - TOLERANCE].min())
 
 
 def round_half_decade(weight: float) -> float:
@@ -549,23 +586,64 @@ def main_grid(
 def experiment(
     name: str, *, settings: config.Config | None = None, progress: bool = True
 ) -> tuple[pd.DataFrame, list[Result]]:
-    """Run an experiment of ``params.yaml`` with the weights of the main grid.
+    """Run an experiment of ``params.yaml``, see :class:`xblcore.study.config.Experiment`.
 
-    The weights are chosen under the conditions of the main grid, because a user who meets another
-    condition unexpectedly could not tune to it either. Methods that receive no annotation are run
-    once for all conditions that only concern annotations. Returns as :func:`main_grid`.
+    Methods that receive no annotation are run once for all conditions that only concern
+    annotations. Tasks without object masks are left out where only these are given. Returns as
+    :func:`main_grid`; if the weights are chosen in each condition, the table says in which.
     """
     settings = settings or config.load()
-    if name not in settings.experiments:
-        names = ", ".join(settings.experiments)
-        raise ValueError(f"experiment must be one of {names}, got {name!r}")
-    own = settings.experiments[name]
-    return _chosen_grid(own.tasks, own.methods, own.conditions, settings, progress)
+    known = settings.all_experiments
+    if name not in known:
+        raise ValueError(f"experiment must be one of {', '.join(known)}, got {name!r}")
+    own = known[name]
+    seeds = settings.seeds if own.seeds is None else list(range(own.seeds))
+    if not own.weights:
+        return _chosen_grid(own.tasks, own.methods, own.conditions, settings, progress, seeds=seeds)
+    pairs = {
+        condition: [pair for pair in itertools.product(own.tasks, own.methods)
+                    if _has_annotations(pair[0], condition)]
+        for condition in own.conditions
+    }  # fmt: skip
+    first = [
+        Run(task, method, weight, seed, _relevant(condition, method))
+        for condition, some in pairs.items()
+        for task, method in some
+        for weight in _candidates(settings, task, method, own.weights)
+        for seed in (settings.selection_seeds if methods.get(method).is_tuned else seeds)
+    ]
+    results(first, settings=settings, progress=progress)  # all at once, so that no core waits
+    tables, grid = [], []
+    for condition, some in pairs.items():
+        weights = choose_weights(
+            some, settings=settings, condition=condition, candidates=own.weights, progress=progress
+        )
+        tables.append(weights.assign(condition=str(condition)))
+        chosen = weights[weights["chosen"]].set_index(["task", "method"])["weight"]
+        grid += [
+            Run(task, method, float(chosen[task, method]), seed, _relevant(condition, method))
+            for (task, method), seed in itertools.product(some, seeds)
+        ]
+    return pd.concat(tables, ignore_index=True), results(grid, settings=settings, progress=progress)
+
+
+def _candidates(
+    settings: config.Config, task: str, method: str, given: Sequence[float] | None
+) -> list[float]:
+    if given and methods.get(method).is_tuned:
+        return sorted(given)
+    return settings.candidates(task, method)
+
+
+def _has_annotations(task: str, condition: Condition) -> bool:
+    """Whether the task has the only masks that the condition gives."""
+    needed = condition.feedback == "object_only"
+    return not needed or bool(data.load(task, split="test_clean").object_mask.any())
 
 
 def _chosen_grid(
     tasks: list[str], names: list[str], conditions: list[Condition], settings: config.Config,
-    progress: bool,
+    progress: bool, *, seeds: Sequence[int] | None = None,
 ) -> tuple[pd.DataFrame, list[Result]]:  # fmt: skip
     pairs = itertools.product(tasks, names)
     weights = choose_weights(pairs, settings=settings, progress=progress)
@@ -573,7 +651,7 @@ def _chosen_grid(
     grid = [
         Run(task, method, float(chosen[task, method]), seed, _relevant(condition, method))
         for task, condition, method, seed in itertools.product(
-            tasks, conditions, names, settings.seeds
+            tasks, conditions, names, seeds or settings.seeds
         )
     ]
     return weights, results(grid, settings=settings, progress=progress)
@@ -581,8 +659,10 @@ def _chosen_grid(
 
 def _relevant(condition: Condition, method: str) -> Condition:
     """Return the condition without what does not concern the method."""
-    if methods.get(method).needs:
+    entry = methods.get(method)
+    if entry.penalty or entry.needs:
         return condition
     return Condition(
-        network=condition.network, decoy=condition.decoy, switch_on=condition.switch_on
-    )
+        network=condition.network, decoy=condition.decoy, switch_on=condition.switch_on,
+        learning_rate=condition.learning_rate, epochs=condition.epochs, keep=condition.keep,
+    )  # fmt: skip

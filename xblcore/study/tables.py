@@ -31,6 +31,7 @@ LABELS = {
     "decoy_fashion_mnist": "Decoy Fashion-MNIST",
     "decoy_cifar10": "Decoy CIFAR-10",
     "decoy_coco": "Decoy MS-COCO",
+    "natural_shortcut": "Natural shortcut",
     "val": "validation images",
     "val_swapped": "validation images, decoy swapped",
     "test_decoy": "test images with a random decoy",
@@ -147,7 +148,7 @@ def behaviour_table(runs: pd.DataFrame, weights: pd.DataFrame | None = None) -> 
     for task, _, method, cells, found in _rows(runs, BEHAVIOUR):
         name = found["task"].iloc[0]
         own = runs[(runs["task"] == name) & (runs["method"] == method)]
-        weight = f"{own['weight'].iloc[0]:g}" if methods.get(method).penalty else "–"
+        weight = f"{own['weight'].iloc[0]:g}" if methods.get(method).default_weight else "–"
         if weights is not None:
             mine = weights[(weights["task"] == name) & (weights["method"] == method)]
             if len(mine) > 1 and not mine["recovers"].any():
@@ -213,6 +214,13 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table atomically; the same numbers give the same bytes."""
     with project.write_atomic(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def read_csv(path: Path) -> pd.DataFrame | None:
+    """Read what :func:`write_csv` wrote, empty cells as missing; None if there is no such file."""
+    if not path.is_file():
+        return None
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def shares_reported(runs: pd.DataFrame) -> pd.DataFrame:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xblcore.cam import CamMethod, ScoreKind, capture
+from xblcore.cam import capture
 from xblcore.examples import Examples
-from xblcore.methods import WRONG, Method, Step, distance_plus
+from xblcore.methods import WRONG, Method, Options, ReluInputs, Step, distance_plus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +27,7 @@ class TrainConfig:
         seed: of the order of the images and of random scores.
         ramp_epochs: the weight rises linearly from 0 over so many epochs. The full weight in the
             first steps can collapse the training before there is anything to explain.
-        cam_method: if given, replaces the CAM of the method.
-        score: if given, replaces the score of the method.
-        wrong: ``c`` in ``D+ = max(D, c E)``.
+        options: changes to the loss of the method.
         every: steps between two evaluations of the explanation loss, whose weight is larger by this
             factor: cheaper (lazy regularisation, Karras et al. 2020, StyleGAN2).
     """
@@ -39,18 +38,20 @@ class TrainConfig:
     learning_rate: float
     seed: int
     ramp_epochs: float = 0.0
-    cam_method: CamMethod | None = None
-    score: ScoreKind | None = None
-    wrong: float = WRONG
+    options: Options = Options()
     every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("weight", "ramp_epochs", "wrong"):
+        for name in ("weight", "ramp_epochs"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         for name in ("epochs", "batch_size", "learning_rate", "every"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+
+
+class DivergedError(ValueError):
+    """The loss of a training run became infinite or NaN."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def fit(
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
     steps_per_epoch = -(-len(data) // config.batch_size)
     ramp_steps = config.ramp_epochs * steps_per_epoch
-    mean_penalty = mean_distance_plus(data, wrong=config.wrong)
+    mean_penalty = mean_distance_plus(data, wrong=config.options.wrong)
     plain = replace(method, penalty=None, needs=frozenset())
     logs = []
     for epoch in range(config.epochs):
@@ -133,16 +134,16 @@ def forward(
     if method.augment:
         batch = method.augment(batch, generator)
     images = batch.images.requires_grad_("input_gradient" in method.needs)
-    if method.penalty is None:
-        logits = features = model(images)
-    else:
-        with capture(model, layer, copy=False) as captured:
-            logits = model(images)
-        features = captured.output()
-    step = Step(batch, features, logits, generator, model, mean_penalty)
-    if config is None:
-        return step
-    return replace(step, cam_method=config.cam_method, score=config.score, wrong=config.wrong)
+    relus = ReluInputs()
+    with relus if "activations" in method.needs else nullcontext():
+        if method.penalty is None:
+            logits = features = model(images)
+        else:
+            with capture(model, layer, copy=False) as captured:
+                logits = model(images)
+            features = captured.output()
+    options = config.options if config else Options()
+    return Step(batch, features, logits, generator, model, mean_penalty, options, relus.kept)
 
 
 def mean_distance_plus(data: Examples, *, wrong: float = WRONG) -> Tensor | None:
@@ -208,7 +209,7 @@ def _check_penalty(penalty: Tensor, step: Step, method: Method) -> None:
 def _log(epoch: int, means: Tensor, method: Method, config: TrainConfig) -> EpochLog:
     cross_entropy, penalty, accuracy = means.tolist()
     if not means.isfinite().all():
-        raise ValueError(
+        raise DivergedError(
             f"loss must stay finite, got cross-entropy {cross_entropy} and penalty {penalty} in "
             f"epoch {epoch} of {method.name} with weight {config.weight}; lower the weight or the "
             "learning rate, or lengthen ramp_epochs"

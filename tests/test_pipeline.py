@@ -21,8 +21,17 @@ ROOT = Path(__file__).parents[1]
 MISSING, TASKS = "decoy_fashion_mnist", ("decoy_cifar10", "decoy_coco")
 METHODS = ["erm", "oracle", "xbl_d_plus", "xbl_d_released"]
 EXPERIMENT = {
-    "question": "Does it run?", "by": "annotated", "tasks": ["decoy_cifar10"],
+    "question": "Does it run?", "by": "annotated", "tasks": [MISSING, "decoy_cifar10"],
     "methods": ["erm", "oracle", "xbl_d_plus"], "conditions": [{}, {"annotated": 16}],
+}  # fmt: skip
+FACTORIAL = EXPERIMENT | {
+    "weights": [3], "seeds": 2,
+    "conditions": [
+        {"feedback": "decoy_only", "form": "mass", "weighting": weighting, "wrong": 0, **cam}
+        for weighting in ("distance", "overlap")
+        for cam in ({"cam_method": "grad_cam", "score": "logit"},
+                    {"cam_method": "hires_cam", "score": "projection"})
+    ],
 }  # fmt: skip
 
 
@@ -51,7 +60,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params: dict[str, Any] = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     params |= {
         "profile": "smoke", "device": "cpu", "results": "build/smoke", "methods": METHODS,
-        "tasks": [MISSING, *TASKS], "experiments": {"small": EXPERIMENT},
+        "tasks": [MISSING, *TASKS], "experiments": {"order": EXPERIMENT}, "factorial": FACTORIAL,
     }  # fmt: skip
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     make_raw(folder / "data" / "raw")
@@ -112,7 +121,15 @@ def test_experiment_runs_and_uses_the_cache(project: Path) -> None:
     runs = set((project / "build" / "runs").rglob("*.pt"))
     run(project, "dvc", "repro", "experiments/dvc.yaml")
     added = set((project / "build" / "runs").rglob("*.pt")) - runs
-    assert len(added) == 2  # XBL-D+ with few annotations; the rest are runs of the main grid
-    folder = project / "build" / "smoke" / "experiments" / "small"
-    assert list(folder.glob("*.png"))
-    assert (folder / "experiment.ipynb").is_file()
+    assert len(added) == 2 + 4 * 2  # XBL-D+ with few annotations, and the factorial experiment
+    folder = project / "build" / "smoke" / "experiments"
+    for name, files in {
+        "order": {"experiment.ipynb", "table.csv", "decoy_cifar10.png"},
+        "factorial": {"factorial.ipynb", "runs.csv", "effects.csv", "effects.png"},
+        "validity": {"validity.ipynb", "validity.csv", "reported_and_actual.png"},
+        "scale": {"scale.ipynb", "table.csv"},
+    }.items():
+        assert files <= {path.name for path in (folder / name).iterdir()}
+    run(project, "dvc", "repro", "--force", "--single-item", "paper")
+    claims = json.loads((folder.parent / "paper" / "claims.json").read_text(encoding="utf-8"))
+    assert "distance minus overlap" in claims[1]["parts"][0]["statistic"].lower()

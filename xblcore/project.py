@@ -40,7 +40,8 @@ def write_atomic(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays because savefig and numpy.savez choose or append the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # The name of a file may be as long as the system allows, so that of a temporary one is cut.
+    temporary = path.with_name(f".{path.stem[:32]}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)

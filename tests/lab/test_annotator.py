@@ -90,7 +90,7 @@ def test_strokes_are_saved_and_shown(folder):
     assert again.marked == NAMES[:2] and not again.facts["can_undo"]
     receive(widget, "clear", layer="object")
     assert not on_disk(folder, NAMES[1], "object").any()
-    assert not mask_path(folder / "annotations", NAMES[1], "object").exists()
+    assert Annotator(folder).marked == NAMES[:1]
 
 
 def test_undo_and_redo_across_images(folder):
@@ -134,6 +134,35 @@ def test_a_failed_save_is_shown_and_the_next_action_saves(folder):
     assert not widget.facts["error"] and widget.facts["status"].startswith("Saved")
 
 
+def test_a_mask_that_cannot_be_saved_stops_no_other(tmp_path):
+    names = ["x" * 240 + ".png", "y.png"]  # the longest name that is stored, with a prefix
+    for name in names:
+        Image.new("L", SIZE[::-1]).save(tmp_path / name)
+    widget = Annotator(tmp_path)
+    blocked = tmp_path / "annotations" / "wrong" / names[0]
+    blocked.mkdir(parents=True)  # a folder cannot be replaced
+    stroke(widget, (2.5, 3.5))
+    assert widget.facts["status"].startswith("Not saved") and names[0] in widget.facts["status"]
+    stroke(widget, (2.5, 3.5), image=names[1])
+    assert on_disk(tmp_path, names[1]).sum() == 5 and widget.facts["error"]
+    blocked.rmdir()
+    stroke(widget, (7.5, 3.5))
+    assert on_disk(tmp_path, names[0]).sum() == 10 and not widget.facts["error"]
+
+
+def test_an_image_with_a_damaged_mask_is_left_out_and_keeps_it(folder):
+    path = mask_path(folder / "annotations", NAMES[0], "wrong")
+    write_mask(path, np.ones((2, 2), bool))
+    write_mask(mask_path(folder / "annotations", NAMES[0], "object"), np.ones(SIZE, bool))
+    before = path.read_bytes()
+    widget = Annotator(folder, goal=3)
+    assert widget.names == ("a/2.png", "b/3.png") and widget.goal == 2
+    assert str(path) in widget.skipped[NAMES[0]] and "resize" in widget.skipped[str(path)]
+    stroke(widget, (2.5, 3.5))
+    widget.export_masks()
+    assert path.read_bytes() == before and widget.marked == ("a/2.png",)
+
+
 def test_a_killed_save_leaves_the_old_mask(folder, monkeypatch):
     widget = Annotator(folder)
     stroke(widget, (2.5, 3.5))
@@ -163,6 +192,38 @@ def test_masks_go_out_and_come_back(folder, tmp_path_factory):
     assert not on_disk(folder, NAMES[0]).any()  # an import can be undone
     with pytest.raises(ValueError, match="got none"):
         widget.import_masks(tmp_path_factory.mktemp("empty"))
+
+
+def test_an_empty_mask_says_that_nothing_is_there(folder, tmp_path_factory):
+    widget = Annotator(folder)
+    stroke(widget, (2.5, 3.5))
+    drawn, given = widget.mask(NAMES[0], "wrong"), tmp_path_factory.mktemp("given")
+    for name in NAMES[:2]:
+        write_mask(mask_path(given, name, "wrong"), np.zeros(SIZE, bool))
+    assert widget.import_masks(given) == 2
+    assert not widget.marked and not widget.mask(NAMES[0], "wrong").any()
+    paths = {mask_path(folder / "annotations", name, "wrong") for name in NAMES[:2]}
+    assert {*(folder / "annotations").rglob("*.png")} == paths
+    assert Annotator(folder).facts["name"] == NAMES[2]  # the first without annotation
+    widget.undo()
+    np.testing.assert_array_equal(on_disk(folder, NAMES[0]), drawn)
+    # Nobody annotated the third image, so whatever lies there stays.
+    out = tmp_path_factory.mktemp("out")
+    write_mask(mask_path(out, NAMES[2], "wrong"), np.ones(SIZE, bool))
+    widget.export_masks(out)
+    assert read_mask(mask_path(out, NAMES[2], "wrong"), SIZE).all()
+    assert len([*out.rglob("*.png")]) == 3
+
+
+def test_masks_without_the_folder_of_the_class_are_drawn_on(folder):
+    path = folder / "masks" / "object" / "3.png"
+    write_mask(path, np.eye(*SIZE, dtype=bool))
+    widget = Annotator(folder)
+    assert widget.marked == (NAMES[1],) and widget.mask(NAMES[1], "object").sum() == 8
+    receive(widget, "clear", image=NAMES[1], layer="object")
+    widget.export_masks()
+    assert [*folder.rglob("object/**/*.png")] == [path]
+    assert not read_mask(path, SIZE).any()
 
 
 def test_the_coco_file_evaluates_to_one_against_itself(folder):
@@ -221,8 +282,11 @@ def test_errors_name_the_rule(folder):
     widget = Annotator(folder)
     with pytest.raises(ValueError, match="name and layer must exist"):
         widget.mask("a/9.png", "wrong")
-    with pytest.raises(ValueError, match=r"mask of a/1.png must be \(8, 10\)"):
-        widget.mark(NAMES[0], "wrong", np.zeros((2, 2), bool))
+    for mask in (np.zeros((2, 2), bool), np.full(SIZE, 255, np.uint8)):
+        with pytest.raises(ValueError, match=r"mask of a/1.png must be \(8, 10\) and boolean"):
+            widget.mark(NAMES[0], "wrong", mask)
+    with pytest.raises(ValueError, match="goal must be at least 1"):
+        Annotator(folder, goal=0)
     (folder / NAMES[1]).write_bytes(b"")  # removed while the notebook is open
     receive(widget, "go", to=1)
     assert widget.facts["error"] and NAMES[1] in widget.facts["status"]

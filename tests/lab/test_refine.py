@@ -5,15 +5,27 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from xblcore import losses, methods
+from xblcore.data.folder import mask_path, read_folder, write_mask
 from xblcore.examples import Examples
 from xblcore.lab import refine as module
-from xblcore.lab.refine import accuracy, last_spatial_layer, margin_of, refine, repeated
+from xblcore.lab.refine import (
+    accuracy,
+    blanked,
+    flip_rates,
+    last_spatial_layer,
+    margin_of,
+    refine,
+    repeated,
+    swapped,
+)
 from xblcore.methods import Method
 from xblcore.study import models
 from xblcore.study.train import TrainConfig, fit
@@ -76,6 +88,10 @@ def test_a_few_marks_suffice(fooled, layer):
     first, last = refined.shares()[layer]
     assert last < first / 2 if layer == "wrong" else last > first
     assert f"what was marked {layer}" in str(refined) and "40 held-out" in str(refined)
+    if layer == "wrong":
+        first, last = refined.flips[layer, "swapped"]
+        assert first > 0.9 and last < 0.1 and "is swapped: " in str(refined)
+    assert refined.flips.keys() == {(layer, "blanked"), (layer, "swapped")}
 
 
 def test_numbers_by_hand(fooled):
@@ -110,6 +126,84 @@ def test_a_method_of_ones_own_with_an_inplace_relu():
     assert all(torch.isfinite(value).all() for value in refined.model.state_dict().values())
 
 
+class Corner(nn.Module):
+    """Class 1 if the first pixel is brighter than the one next to it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        corner, rest = images[:, 0, 0, 0], images[:, 0, 0, 1]
+        return torch.stack([rest, corner], 1)
+
+
+def test_flip_rates_by_hand():
+    images = torch.tensor([[255, 51, 51], [0, 102, 102], [255, 102, 102]], dtype=torch.uint8)
+    wrong = torch.tensor([[[True, False, False]]]).repeat(3, 1, 1)
+    examples = Examples(images[:, None, None], torch.tensor([1, 0, 1]), wrong & False, wrong)
+    opposite = nn.Sequential(Corner(), nn.Linear(2, 2, bias=False))
+    opposite[1].weight.data = torch.tensor([[1.0, 0.0], [1.0, 0.0]])  # never changes
+    rates = flip_rates(Corner(), opposite, examples)
+    # Blanked, the first pixel equals the next one: class 0. The second image was of that class.
+    assert rates["wrong", "blanked"] == pytest.approx((2 / 3, 0))
+    # The corners become 0, 255 and 0, so that all change.
+    assert rates["wrong", "swapped"] == (1, 0) and len(rates) == 2
+    alone = flip_rates(Corner(), opposite, examples.take(slice(1)))
+    assert alone.keys() == {("wrong", "blanked")}  # no other class
+    assert flip_rates(Corner(), opposite, replace(examples, decoy_mask=wrong & False)) == {}
+
+
+def test_regions_of_any_shape():
+    images = torch.arange(32.0).reshape(2, 1, 4, 4)
+    masks = torch.zeros(2, 4, 4, dtype=torch.bool)
+    masks[0, :2, :2] = True
+    masks[0, 1, 1] = False  # three pixels: 0, 1 and 4
+    masks[1, 3, 1:] = True  # 29, 30, 31
+    found = swapped(images, masks, torch.tensor([0, 1]))
+    assert torch.equal(found[~masks[:, None]], images[~masks[:, None]])
+    assert found[0, 0][masks[0]].tolist() == [29, 30, 29]  # three columns to two, one row to two
+    # The fourth pixel of the box has the mean of the three.
+    assert found[1, 0, 3].tolist() == [28, 0, 0, 1]
+    whole = blanked(images, torch.ones_like(masks))
+    assert not whole.any() and blanked(images.byte(), masks).dtype == torch.uint8
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(9, 8), (9, 4), (3, 2), (10, 3), (2, 32)])
+def test_batch_norm_never_sees_a_single_image(count, batch_size):
+    """With 1 x 1 features, batch norm refuses a batch of one image."""
+    sizes = []
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                          nn.BatchNorm1d(3), nn.Linear(3, 2))  # fmt: skip
+    model[3].register_forward_hook(lambda m, i, o: sizes.append(len(o)) if m.training else None)
+    options = {"epochs": 1, "held_out": 0.0, "marked_share": 0.0, "margin": 0}
+    refine(model, TRAIN.take(slice(count)), batch_size=batch_size, **options)
+    assert sum(sizes) == count and min(sizes) > 1
+    with pytest.raises(ValueError, match="batch norm must see at least 2 images"):
+        refine(model, TRAIN.take(slice(count)), batch_size=1, **options)
+
+
+@pytest.mark.filterwarnings("ignore:files listed in")
+def test_from_a_folder_to_a_refined_model(fooled, tmp_path: Path):
+    for n, image in enumerate((TRAIN.images[:, 0] * 255).byte().numpy()):
+        path = tmp_path / "images" / "ab"[int(TRAIN.labels[n])] / f"{n}.bmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+        if n < FEW:
+            mask = TRAIN.decoy_mask[n].numpy()
+            write_mask(mask_path(tmp_path / "masks", path.name, "wrong"), mask)
+    (tmp_path / "images" / "a" / "broken.jpg").write_bytes(b"broken")
+    images = read_folder(tmp_path / "images", grey=True, annotations=tmp_path / "masks")
+    assert images.skipped.keys() == {"a/broken.jpg"}
+    refined = refine(fooled, images.examples, classes=images.classes, **TRAINING)
+    assert refined.held_out == 40 and len(refined.marked) == FEW
+    assert refined.marked.images.dtype == torch.uint8
+    first, last = refined.flips["wrong", "swapped"]
+    assert first > 0.9 and last < 0.1
+
+
+def test_labels_of_one_class_are_reported(fooled):
+    with pytest.warns(UserWarning, match="all labels are the same"):
+        refine(fooled, TRAIN.take(slice(0, 20, 2)), epochs=1)
+
+
 def test_uint8_images_and_a_picture(fooled):
     examples = replace(only(TRAIN, "wrong"), images=(TRAIN.images * 255).to(torch.uint8))
     refined = refine(fooled, examples, epochs=1, classes=["upright", "flat"])
@@ -142,6 +236,8 @@ def test_marked_images_are_repeated(share, times):
     ("examples", "method", "options", "message"),
     [
         (TRAIN, "best", {}, "method must be one of"),
+        (TRAIN, "dfr", {}, "method must have an explanation loss"),
+        (TRAIN, "xbl_d_plus", {"classes": ["a"]}, "classes must have a name for each of 2 logits"),
         (TRAIN, "oracle", {}, "method must train on the given images"),
         (only(TRAIN, "wrong", 0), "xbl_d_plus", {}, "examples must have marks"),
         (only(TRAIN, "object"), "rrr", {}, "examples must have marks that 'rrr' can use"),

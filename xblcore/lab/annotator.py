@@ -22,7 +22,7 @@ from torch import nn
 
 from xblcore import project
 from xblcore.data import folder as folders
-from xblcore.data.folder import LAYERS, Layer
+from xblcore.data.folder import LAYERS, Key, Layer
 from xblcore.decoys import Mask, Pixels
 from xblcore.distance import to_grid
 from xblcore.lab.refine import EXPLAINER, device_of, last_spatial_layer
@@ -32,7 +32,6 @@ LONGEST = 1024  # pixels of a side of what is sent to the browser; masks keep al
 COCO_FILE = "coco.json"
 
 Cam = Callable[[Pixels], NDArray[np.floating]]
-Key = tuple[str, Layer]  # an image and one of its layers
 Change = tuple[Key, NDArray[np.intp]]  # pixels that were toggled, as positions in the flat mask
 
 
@@ -46,7 +45,7 @@ class Annotator(anywidget.AnyWidget):
         cam: maps an image uint8 ``(3, H, W)`` to an attribution ``(h, w)``, see :func:`cam_of`;
             None: no overlay.
         goal: number of images to mark; None: all.
-        annotations: folder of the masks; None: ``annotations`` in ``folder``.
+        annotations: folder of the masks; None: ``annotations`` in ``folder``, or ``masks``.
     """
 
     _esm = Path(__file__).with_name("annotator.js")
@@ -67,25 +66,39 @@ class Annotator(anywidget.AnyWidget):
         annotations: str | Path | None = None,
     ) -> None:
         super().__init__()
+        if goal is not None and goal < 1:
+            raise ValueError(f"goal must be at least 1, got {goal}")
         self.folder = Path(folder)
-        self.annotations = Path(annotations or self.folder / folders.ANNOTATIONS)
-        names, self.skipped = folders.find_images(folder)  # skipped: reasons by file
-        self.names = classes_in_turn(names)  # paths below the folder
+        self.annotations = folders.annotations_folder(folder, annotations)
+        # skipped: reasons by file
+        names, self.skipped = folders.find_images(folder, annotations=self.annotations)
         self._sizes = {name: folders.image_size(self.folder / name) for name in names}
-        self.goal = min(goal or len(names), len(names))
+        self._found, stray = folders.find_masks(self.annotations, names)
         self._cam = cam
         self._marked: set[Key] = set()
         self._unsaved: dict[Key, Mask] = {}
+        for (name, layer), path in self._found.items():
+            try:
+                if self._read(path, name).any():
+                    self._marked.add((name, layer))
+            except ValueError as error:  # the image is left out: a stroke would replace the file
+                stray[path] = str(error)
+                self.skipped[name] = f"its mask {path} cannot be read; repair or remove the mask"
+        self.skipped |= {str(path): reason for path, reason in stray.items()}
+        names = tuple(name for name in names if name not in self.skipped)
+        if not names:
+            raise ValueError(f"annotations must have masks that can be read, got {self.skipped}")
+        self.names = classes_in_turn(names)  # paths below the folder
+        self._sizes = {name: self._sizes[name] for name in names}
+        self._marked = {key for key in self._marked if key[0] in self._sizes}
+        self.goal = min(goal or len(names), len(names))
         self._done: list[Change] = []
         self._undone: list[Change] = []
         self._failed = ""  # why masks are not saved
-        for key in itertools.product(self.names, LAYERS):
-            if self._path(*key).is_file() and self.mask(*key).any():
-                self._marked.add(key)
-        # Continue where the last session ended.
-        marked = set(self.marked)
-        unmarked = [n for n, name in enumerate(self.names) if name not in marked]
-        self._index = unmarked[0] if unmarked and marked else 0
+        # Continue where the last session ended; an empty mask is an annotation too.
+        annotated = {name for name, _ in self._found}
+        rest = [n for n, name in enumerate(self.names) if name not in annotated]
+        self._index = rest[0] if rest else 0
         self.on_msg(self._receive)
         self._show_image()
 
@@ -101,13 +114,14 @@ class Annotator(anywidget.AnyWidget):
             raise ValueError(f"name and layer must exist, got {name!r} and {layer!r}")
         if (name, layer) in self._unsaved:
             return self._unsaved[name, layer]
-        return folders.read_mask(self._path(name, layer), self._sizes[name])
+        return self._read(self._path(name, layer), name)
 
     def mark(self, name: str, layer: Layer, mask: Mask) -> None:
         """Replace a layer of an image; it is saved at once and can be undone."""
         before = self.mask(name, layer)
-        if mask.shape != before.shape:
-            raise ValueError(f"mask of {name} must be {before.shape}, got {mask.shape}")
+        if mask.shape != before.shape or mask.dtype != np.bool_:
+            raise ValueError(f"mask of {name} must be {before.shape} and boolean, got {mask.shape} "
+                             f"and {mask.dtype}; compare other values with > 0")  # fmt: skip
         pixels = np.flatnonzero(mask != before)
         if len(pixels):
             self._done.append(((name, layer), pixels))
@@ -136,11 +150,14 @@ class Annotator(anywidget.AnyWidget):
     def export_masks(self, folder: str | Path | None = None) -> Path:
         """Write all masks as PNG and in a COCO file, whose path is returned.
 
-        None is the folder of the annotations.
+        None is the folder of the annotations. Layers that nobody annotated are not written.
         """
         home = self.annotations if folder is None else Path(folder)
-        for name, layer in itertools.product(self.names, LAYERS):
-            folders.write_mask(folders.mask_path(home, name, layer), self.mask(name, layer))
+        for key in itertools.product(self.names, LAYERS):
+            if key in self._unsaved or self._path(*key).is_file():
+                own = home == self.annotations
+                path = self._path(*key) if own else folders.mask_path(home, *key)
+                folders.write_mask(path, self.mask(*key))
         with project.write_atomic(home / COCO_FILE) as temporary:
             temporary.write_text(json.dumps(self._coco()))
         return home / COCO_FILE
@@ -148,21 +165,21 @@ class Annotator(anywidget.AnyWidget):
     def import_masks(self, folder: str | Path) -> int:
         """Take over the masks of a folder, as changes that can be undone, and return their number.
 
-        The files are laid out as :mod:`xblcore.data.folder` says; each replaces its layer.
+        The files are laid out as :mod:`xblcore.data.folder` says; each replaces its layer, and an
+        empty one says that there is nothing. Files that are no masks of the images are added to
+        ``skipped``.
         """
-        keys = itertools.product(self.names, LAYERS)
-        paths = {folders.mask_path(Path(folder), *key): key for key in keys}
-        found = {
-            key: folders.read_mask(path, self._sizes[key[0]])
-            for path, key in paths.items()
-            if path.is_file()
-        }
+        paths, stray = folders.find_masks(Path(folder), self.names)
+        found = {key: self._read(path, key[0]) for key, path in paths.items()}
         if not found:
-            raise ValueError(
-                f"folder must hold masks of the images, such as {next(iter(paths))}, got none"
-            )
+            like = folders.mask_path(Path(folder), self.names[0], "wrong")
+            raise ValueError(f"folder must hold masks of the images, such as {like}, got none")
+        self.skipped |= {str(path): reason for path, reason in stray.items()}
         for key, mask in found.items():
             self.mark(*key, mask)
+            self._unsaved.setdefault(key, mask)  # also if it is empty, as before
+        self._save()
+        self._show()
         return len(found)
 
     def _receive(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
@@ -209,15 +226,19 @@ class Annotator(anywidget.AnyWidget):
     def _save(self) -> None:
         """Write what is not on disk yet; what fails stays in memory until the next action."""
         self._failed = ""
-        try:
-            for key, mask in [*self._unsaved.items()]:
+        for key, mask in [*self._unsaved.items()]:  # one that can never be saved stops no other
+            try:
                 folders.write_mask(self._path(*key), mask)
                 del self._unsaved[key]
-        except OSError as error:
-            self._failed = f"Not saved: {error}. The next action tries again"
+            except OSError as error:
+                self._failed = f"Not saved: {error}. The next action tries again"
 
     def _path(self, name: str, layer: Layer) -> Path:
-        return folders.mask_path(self.annotations, name, layer)
+        found = self._found.get((name, layer))
+        return found or folders.mask_path(self.annotations, name, layer)
+
+    def _read(self, path: Path, name: str) -> Mask:
+        return folders.read_mask(path, self._sizes[name], image=self.folder / name)
 
     def _show_image(self) -> None:
         """Send the image and its CAM, and everything else."""

@@ -1,4 +1,12 @@
-"""Continue training a model with an explanation loss on the images that a person marked."""
+"""Continue training a model with an explanation loss on the images that a person marked.
+
+From a folder of images and masks (see :mod:`xblcore.data.folder`) to a refined model::
+
+    images = read_folder("photos", size=(224, 224), annotations="masks")
+    refined = refine(model, images.examples, classes=images.classes)
+    print(refined)  # accuracy on held-out images, and the influence of what was marked
+    torch.save(refined.model.state_dict(), "refined.pt")
+"""
 
 from __future__ import annotations
 
@@ -9,12 +17,14 @@ import functools
 import html
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from torch.nn import functional
 from tqdm.auto import tqdm
 
 from xblcore import methods, metrics
@@ -43,6 +53,7 @@ class Refined:
     predictions: tuple[Tensor, Tensor]  # their predicted classes (M,)
     held_out: int  # number of images that were not trained on
     accuracy: tuple[float, float]  # on those; NaN if there are none
+    flips: dict[tuple[str, str], tuple[float, float]]  # see flip_rates
     classes: tuple[str, ...] = ()  # names of the classes
 
     def shares(self) -> dict[str, tuple[float, float]]:
@@ -64,6 +75,11 @@ class Refined:
         lines += [
             f"attribution on what was marked {layer}: {before:.0%} before, {after:.0%} after"
             for layer, (before, after) in self.shares().items()
+        ]
+        lines += [
+            f"predictions that change if what was marked {layer} is {change}: "
+            f"{before:.0%} before, {after:.0%} after"
+            for (layer, change), (before, after) in self.flips.items()
         ]
         if self.held_out:
             before, after = self.accuracy
@@ -127,12 +143,12 @@ def refine(
         layer: dotted name of the explained layer; None: :func:`last_spatial_layer`.
         margin: pixels by which wrong regions are widened; None: :func:`margin_of` the layer.
         learning_rate: of Adam.
-        batch_size: images per step.
+        batch_size: images per step; with batch norm, more where one image would be left over.
         marked_share: least share of marked images in an epoch, in [0, 1); 0 repeats none.
         held_out: share of the images that is only used to measure the accuracy, in [0, 1). They
             are unmarked ones as far as possible. They still have whatever was marked as wrong.
         seed: of the order of the images and of everything random in the model.
-        classes: names of the classes, for the picture.
+        classes: names of the classes, one for each logit, for the picture.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
     >>> wrong = torch.zeros(5, 4, 4, dtype=torch.bool)
@@ -154,13 +170,21 @@ def refine(
     )  # fmt: skip
     device = device_of(model)
     examples = examples.to(device)
+    _check_classes(examples.labels, predict(model, examples.images[:1]).shape[1], classes)
     layer = layer or last_spatial_layer(model, examples.take(slice(1)).inputs())
-    field = margin_of(model, layer, examples.images.shape[1:])
-    field = field if margin is None else replace(field, margin=margin)
+    sees = margin_of(model, layer, examples.images.shape[1:])
+    sees = sees if margin is None else replace(sees, margin=margin)
     training, rest = _split(examples, held_out, seed)
-    training = training.on_grid(field.grid, margin=field.margin)
+    training = training.on_grid(sees.grid, margin=sees.margin)
     marked = training.take(is_marked(training))
     training = training.take(repeated(is_marked(training), marked_share))
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        if min(batch_size, len(training)) == 1:
+            raise ValueError("batch norm must see at least 2 images in a step, got 1; use a larger "
+                             "batch_size, or more images")  # fmt: skip
+        while batch_size < len(training) and len(training) % batch_size == 1:
+            batch_size += 1
+        config = replace(config, batch_size=batch_size)
     refined = copy.deepcopy(model)
     for module in refined.modules():
         if hasattr(module, "inplace"):  # would overwrite the explained features
@@ -178,10 +202,86 @@ def refine(
     cams = [attributions(m, marked.images, EXPLAINER, layer=layer).cpu() for m in pair]
     predicted = [predict(m, marked.images).argmax(1).cpu() for m in pair]
     return Refined(
-        refined, log, layer, field, marked.to("cpu"), (cams[0], cams[1]),
+        refined, log, layer, sees, marked.to("cpu"), (cams[0], cams[1]),
         (predicted[0], predicted[1]), len(rest), (accuracy(model, rest), accuracy(refined, rest)),
-        tuple(classes),
+        flip_rates(model, refined, examples), tuple(classes),
     )  # fmt: skip
+
+
+def flip_rates(
+    before: nn.Module, after: nn.Module, examples: Examples
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Share of predictions of two models that change if only the marked region does.
+
+    The keys are a layer and a change, :func:`blanked` or :func:`swapped`; the second needs marked
+    images of two classes. For the layer ``wrong``, less is better. All marked images count,
+    whether they were trained on or held out.
+    """
+    rates: dict[tuple[str, str], tuple[float, float]] = {}
+    for layer, masks in (("wrong", examples.decoy_mask), ("object", examples.object_mask)):
+        chosen = masks.flatten(1).any(1)
+        images, masks, labels = examples.images[chosen], masks[chosen], examples.labels[chosen]
+        changed = {"blanked": blanked(images, masks)} if len(images) else {}
+        if len(labels.unique()) > 1:
+            changed["swapped"] = swapped(images, masks, labels)
+        for change, found in changed.items():
+            first, last = (
+                metrics.decoy_flip_rate(predict(model, images), predict(model, found)).mean().item()
+                for model in (before, after)
+            )
+            rates[layer, change] = (first, last)
+    return rates
+
+
+def blanked(images: Tensor, masks: Tensor) -> Tensor:
+    """Give marked pixels the mean colour of the other pixels of their image, black without any.
+
+    From ``(N, C, H, W)`` and bool ``(N, H, W)``.
+
+    >>> mask = torch.tensor([[[True, False, False]]])
+    >>> blanked(torch.tensor([[[[9.0, 1.0, 2.0]]]]), mask)
+    tensor([[[[1.5000, 1.0000, 2.0000]]]])
+    """
+    changed = images.clone()
+    for image, mask in zip(changed, masks, strict=True):
+        mean = image[:, ~mask].float().mean(1, keepdim=True).nan_to_num()  # (C, 1)
+        image[:, mask] = mean.to(image.dtype)
+    return changed
+
+
+def swapped(images: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
+    """Show in each marked region that of the next image of another class, stretched to its box.
+
+    >>> mask = torch.tensor([[[True, False, False]], [[False, True, True]]])
+    >>> images = torch.tensor([[[[1, 2, 3]]], [[[4, 5, 6]]]])
+    >>> swapped(images, mask, torch.tensor([0, 1])).flatten(1)
+    tensor([[5, 2, 3],
+            [4, 1, 1]])
+    """
+    changed, values = images.clone(), labels.tolist()
+    for n, mask in enumerate(masks):
+        turn = (m % len(values) for m in range(n + 1, n + len(values)))
+        other = next(m for m in turn if values[m] != values[n])
+        here, there = _box(mask), _box(masks[other])
+        # Pixels of the other box that are not marked do not come along.
+        region = blanked(images[other, None], ~masks[other, None])[0][:, *there]  # (C, h, w)
+        inside, part = mask[here], changed[n][:, *here]  # a view
+        region = functional.interpolate(region[None].float(), size=inside.shape)[0]
+        part[:] = torch.where(inside, region.to(part.dtype), part)
+    return changed
+
+
+def _box(mask: Tensor) -> tuple[slice, slice]:
+    """Return rows and columns of the bounding box of a mask ``(H, W)``."""
+    rows, columns = (mask.any(dim).nonzero()[:, 0].tolist() for dim in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _check_classes(labels: Tensor, logits: int, classes: Sequence[str]) -> None:
+    if classes and len(classes) != logits:
+        raise ValueError(f"classes must have a name for each of {logits} logits, got {classes}")
+    if len(labels.unique()) == 1:
+        warnings.warn("all labels are the same; give images of several classes", stacklevel=3)
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -272,6 +372,8 @@ def _split(examples: Examples, share: float, seed: int) -> tuple[Examples, Examp
 def _check_marks(examples: Examples, method: Method) -> None:
     if method.train_split != "train":
         raise ValueError(f"method must train on the given images, got {method.name!r}")
+    if method.refit:
+        raise ValueError(f"method must have an explanation loss, got {method.name!r}")
     usable = examples.decoy_mask
     if "object_mask" in method.needs or "decoy_mask" not in method.needs:
         usable = usable | examples.object_mask

@@ -43,6 +43,7 @@ class Condition(Options):
         keep: the network of the ``last`` epoch, or that of the ``best`` epoch by accuracy on the
             *clean test images*, as the released scripts of the paper do.
         every: steps between two evaluations of the explanation loss; None: those of the study.
+        explained: whether explanations are measured; not in runs that only choose a weight.
     """
 
     annotated: int | None = None
@@ -56,6 +57,7 @@ class Condition(Options):
     epochs: int | None = None
     keep: Literal["last", "best"] = "last"
     every: int | None = None
+    explained: bool = True
 
     def __str__(self) -> str:
         """Only what differs from the default, e.g. ``annotated=25``; empty for the main grid."""

@@ -45,7 +45,7 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 def scales(model: SplitNet, images: Tensor) -> dict[str, float]:
     """Return how large the features and the weights of the head are, and how many are above 0."""
     with evaluating(model), torch.no_grad():
-        features = _in_batches(model.features, images)
+        features = _in_batches(model.get_submodule("features"), images)
     norms = [
         weight.norm().item()
         for weight in model.get_submodule("head").parameters()

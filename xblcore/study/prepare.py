@@ -20,7 +20,7 @@ def main() -> None:
     """Fetch and build every task of the grid and of the experiments."""
     settings = config.load()
     missing = {}
-    wanted = [*settings.tasks, *(t for one in settings.experiments.values() for t in one.tasks)]
+    wanted = [*settings.tasks, *(t for one in settings.all_experiments.values() for t in one.tasks)]
     for task in dict.fromkeys(wanted):
         own = settings.task(task)
         try:

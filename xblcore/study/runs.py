@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -252,6 +253,8 @@ def measure(model: models.SplitNet, run: Run, settings: TaskSettings) -> list[Me
         for name in ("val", "test_decoy")
     }
     rows = evaluate.behaviour(model, splits, swapped)
+    if not run.condition.explained:
+        return rows
     grid = own_grid(run, settings)
     for maps, count in (
         (explainers.CAMS, settings.explained_images),
@@ -510,7 +513,7 @@ def choose_weights(
         whether any weight of the method exceeds chance.
     """
     settings = settings or config.load()
-    condition = condition or Condition()
+    condition = replace(condition or Condition(), explained=False)
     tried = {pair: _candidates(settings, *pair, candidates) for pair in pairs}
     scores: dict[tuple[str, str], pd.DataFrame] = {}
     for extension in range(EXTENSIONS + 1):
@@ -589,28 +592,33 @@ def experiment(
     """Run an experiment of ``params.yaml``, see :class:`xblcore.study.config.Experiment`.
 
     Methods that receive no annotation are run once for all conditions that only concern
-    annotations. Tasks without object masks are left out where only these are given. Returns as
-    :func:`main_grid`; if the weights are chosen in each condition, the table says in which.
+    annotations. Tasks without data are left out, as are tasks without object masks where only these
+    are given. Returns as :func:`main_grid`; if the weights are chosen in each condition, the table
+    says in which.
     """
     settings = settings or config.load()
     known = settings.all_experiments
     if name not in known:
         raise ValueError(f"experiment must be one of {', '.join(known)}, got {name!r}")
     own = known[name]
+    tasks = [task for task in own.tasks if _is_built(task)]
+    if not tasks:
+        raise FileNotFoundError(f"{', '.join(own.tasks)} must be built; run: make data")
     seeds = settings.seeds if own.seeds is None else list(range(own.seeds))
     if not own.weights:
-        return _chosen_grid(own.tasks, own.methods, own.conditions, settings, progress, seeds=seeds)
+        return _chosen_grid(tasks, own.methods, own.conditions, settings, progress, seeds=seeds)
     pairs = {
-        condition: [pair for pair in itertools.product(own.tasks, own.methods)
+        condition: [pair for pair in itertools.product(tasks, own.methods)
                     if _has_annotations(pair[0], condition)]
         for condition in own.conditions
     }  # fmt: skip
     first = [
-        Run(task, method, weight, seed, _relevant(condition, method))
+        Run(task, method, weight, seed, replace(condition, explained=False))
         for condition, some in pairs.items()
         for task, method in some
+        if methods.get(method).is_tuned
         for weight in _candidates(settings, task, method, own.weights)
-        for seed in (settings.selection_seeds if methods.get(method).is_tuned else seeds)
+        for seed in settings.selection_seeds
     ]
     results(first, settings=settings, progress=progress)  # all at once, so that no core waits
     tables, grid = [], []
@@ -633,6 +641,12 @@ def _candidates(
     if given and methods.get(method).is_tuned:
         return sorted(given)
     return settings.candidates(task, method)
+
+
+def _is_built(task: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return bool(data.info(task))
+    return False
 
 
 def _has_annotations(task: str, condition: Condition) -> bool:

@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 ARGS ?=
 
-.PHONY: help setup data reproduce experiments test browser-test lab workshop lock clean
+.PHONY: help setup data reproduce experiments test browser-test lab workshop docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -67,6 +67,11 @@ build/workshop/%.ipynb: | notebooks/workshop/%.ipynb setup # keeps what a learne
 	jupyter nbconvert --to notebook --log-level WARN --output-dir $(@D) \
 		--TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags=solution \
 		notebooks/workshop/$(@F)
+
+docs: setup ## write the API reference and the recipes as pages to build/docs
+	$(RUN) -m pip install --quiet --no-build-isolation --editable '.[docs]'
+	$(RUN) -m pdoc --docformat google --output-directory build/docs \
+		xblcore xblcore.data.folder xblcore.lab.refine docs/recipes.py
 
 clean: ## remove what was built; data/raw, results and finished runs stay
 	rm -rf data/built .pytest_cache .mypy_cache .ruff_cache

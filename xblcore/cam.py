@@ -3,25 +3,41 @@
 With ``create_graph=True`` a map stays in the graph and can be part of a training loss. The gradient
 is taken through the head only, from the scores back to the features of the explained layer, and
 never through the trunk below it.
+
+Any module works. Its output is a tensor, an object or dict with ``logits``, or what ``output=``
+selects from it; features are ``(N, K, h, w)``, or brought there by ``reshape=``, automatically for
+``(N, h, w, K)`` (Swin) and for a square grid behind a class token (ViT). The map of a class token's
+network is zero behind its last attention: explain the input of that block. Maps of half-precision
+features are float32. Threads may explain one model at the same time, but not while it is trained.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import math
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 CamMethod = Literal["grad_cam", "hires_cam"]
 ScoreKind = Literal["logit", "log_prob", "projection"]
 Order = Literal[1, 2]
+Head = Literal["softmax", "sigmoid"]
+Target = Tensor | Sequence[int] | int
+Reshape = Callable[[Tensor], Tensor]
+Output = Callable[[Any], Tensor]
 
 
 def class_scores(
-    logits: Tensor, target: Tensor | None, *, kind: ScoreKind = "logit",
+    logits: Tensor, target: Target | None, *, kind: ScoreKind = "logit", head: Head | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:  # fmt: skip
     """Scalar score of each sample, the quantity whose gradient a CAM explains.
@@ -31,47 +47,93 @@ def class_scores(
     sample, whose squared gradient covers, in expectation, the evidence for every class at the cost
     of one gradient (the estimator of Hutchinson 1990).
 
+    With a sigmoid head, ``log_prob`` is ``log sigmoid(z_t)`` and ``projection`` does not subtract
+    the mean. A single logit is ``z`` for class 1 and ``-z`` for class 0.
+
     Args:
-        logits: ``(N, C)``, before the softmax.
-        target: ``(N,)``, integer classes in ``[0, C)``; ``projection`` ignores it.
+        logits: ``(N, C)``, before the softmax or sigmoid; or single logits, ``(N,)`` or ``(N, 1)``.
+        target: ``(N,)``, integer classes in ``[0, C)``, or one class for all samples; optional for
+            ``projection``, which ignores it.
         kind: which score.
-        generator: source of the random signs of ``projection``, on the device of ``logits``.
+        head: what follows the logits: ``softmax`` (one class per image) or ``sigmoid`` (several
+            labels per image); None: ``sigmoid`` for a single logit, else ``softmax``.
+        generator: source of the random signs of ``projection``.
 
     Returns:
-        ``(N,)``, differentiable with respect to ``logits``.
+        ``(N,)``, at least float32, differentiable with respect to ``logits``.
 
     >>> class_scores(torch.tensor([[1.0, 3.0]]), torch.tensor([1]))
     tensor([3.])
+    >>> class_scores(torch.tensor([2.0, 2.0]), torch.tensor([0, 1]))
+    tensor([-2.,  2.])
     """
-    if logits.ndim != 2:
-        raise ValueError(f"logits must be (N, C), got shape {tuple(logits.shape)}")
+    if logits.ndim not in (1, 2) or not logits.is_floating_point():
+        shape = tuple(logits.shape)
+        raise ValueError(f"logits must be floating point (N, C), got {logits.dtype} {shape}")
+    if kind not in ("logit", "log_prob", "projection"):
+        raise ValueError(f"kind must be 'logit', 'log_prob' or 'projection', got {kind!r}")
+    logits = _wide(logits if logits.ndim == 2 else logits[:, None])
+    single = logits.shape[1] == 1
+    head = head or ("sigmoid" if single else "softmax")
+    if head not in ("softmax", "sigmoid") or (single and head == "softmax"):
+        rule = "'sigmoid' for a single logit" if single else "'softmax' or 'sigmoid'"
+        raise ValueError(f"head must be {rule}, got {head!r}")
+    if kind != "projection" or target is not None:
+        target = _checked_target(logits, target)
     if kind == "projection":
         if generator is None:
             raise ValueError(
                 "generator must be a torch.Generator for kind='projection', got None; "
                 "pass torch.Generator().manual_seed(seed)"
             )
-        bits = torch.randint(0, 2, logits.shape, generator=generator, device=logits.device)
-        signs = bits.to(logits.dtype).mul_(2).sub_(1)
-        return (signs * (logits - logits.mean(1, keepdim=True))).sum(1)
-    if kind not in ("logit", "log_prob"):
-        raise ValueError(f"kind must be 'logit', 'log_prob' or 'projection', got {kind!r}")
-    target = _checked_target(logits, target)
-    values = logits if kind == "logit" else logits.log_softmax(1)
-    return values.gather(1, target[:, None])[:, 0]
+        bits = torch.randint(0, 2, logits.shape, generator=generator, device=generator.device)
+        signs = bits.to(logits).mul_(2).sub_(1)
+        return (signs * (logits if head == "sigmoid" else _centred(logits))).sum(1)
+    assert isinstance(target, Tensor)
+    index = target[:, None]
+    chosen = (logits * (2 * index - 1) if single else logits.gather(1, index))[:, 0]
+    if kind == "logit":
+        return chosen
+    if head == "sigmoid":
+        return functional.logsigmoid(chosen)
+    plain = logits.log_softmax(1).gather(1, index)[:, 0]
+    # 1 - p cancels for p near 1; the sigmoid of the margin to the other classes does not.
+    others = logits.scatter(1, index, -math.inf).logsumexp(1)
+    return torch.where(plain > -1e-5, functional.logsigmoid(chosen - others), plain)
 
 
-def _checked_target(logits: Tensor, target: Tensor | None) -> Tensor:
+def _centred(logits: Tensor) -> Tensor:
+    return logits - logits.mean(1, keepdim=True)
+
+
+def _wide(values: Tensor) -> Tensor:
+    """At least float32: half precision overflows in sums."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def predicted(logits: Tensor) -> Tensor:
+    """Predicted classes ``(N,)`` of logits ``(N, C)``, or of single logits by their sign."""
+    if logits.ndim == 1 or logits.shape[1] == 1:
+        return (logits.flatten() > 0).long()
+    return logits.argmax(1)
+
+
+def _checked_target(logits: Tensor, target: Target | None) -> Tensor:
+    if isinstance(target, int) and not isinstance(target, bool):
+        target = torch.full(logits.shape[:1], target, device=logits.device)
+    elif target is not None and not isinstance(target, Tensor):
+        target = torch.as_tensor(target)
     if target is None or target.shape != logits.shape[:1]:
         shape = None if target is None else tuple(target.shape)
         raise ValueError(f"target must have shape ({len(logits)},) like the logits, got {shape}")
     if target.dtype == torch.bool or target.is_floating_point():
         raise ValueError(f"target must be integer classes, got {target.dtype}")
-    outside = (target < 0) | (target >= logits.shape[1])
-    if outside.any():
-        value = int(target[outside][0])
-        raise ValueError(f"target must be in [0, {logits.shape[1]}), got {value}")
-    return target.long()
+    if len(target):
+        values, classes = target.tolist(), max(2, logits.shape[1])  # one transfer from a GPU
+        if min(values) < 0 or max(values) >= classes:
+            value = next(value for value in values if not 0 <= value < classes)
+            raise ValueError(f"target must be in [0, {classes}), got {value}")
+    return target.to(logits.device, torch.long)
 
 
 def grad_cam(
@@ -97,13 +159,15 @@ def grad_cam(
     >>> grad_cam(features, scores)
     tensor([[[3., 3.]]])
     """
-    gradient = _feature_gradient(features, scores, create_graph and order == 2)
+    return _averaged(*_with_gradient(features, scores, create_graph, order))
+
+
+def _averaged(features: Tensor, gradient: Tensor) -> Tensor:
     # Channels last: the gradients of the backward pass then have the memory layout of the features.
     cells = features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, h * w, K)
     weights = gradient.permute(0, 2, 3, 1).flatten(1, 2).mean(1, keepdim=True)  # (N, 1, K)
     cam: Tensor = torch.linalg.vecdot(weights.expand_as(cells), cells)  # (N, h * w)
-    cam = cam.unflatten(1, features.shape[2:])  # (N, h, w)
-    return cam if create_graph else cam.detach()
+    return cam.view(len(cam), *features.shape[2:])  # (N, h, w)
 
 
 def hires_cam(
@@ -120,21 +184,35 @@ def hires_cam(
     >>> hires_cam(features, scores)
     tensor([[[2., 4.]]])
     """
-    gradient = _feature_gradient(features, scores, create_graph and order == 2)
+    return _by_cell(*_with_gradient(features, scores, create_graph, order))
+
+
+def _by_cell(features: Tensor, gradient: Tensor) -> Tensor:
     cam: Tensor = torch.linalg.vecdot(gradient, features, dim=1)  # (N, h, w)
-    return cam if create_graph else cam.detach()
+    return cam
 
 
 CAM_METHODS = {"grad_cam": grad_cam, "hires_cam": hires_cam}
+_ARITHMETIC = {"grad_cam": _averaged, "hires_cam": _by_cell}
 
 
-def _feature_gradient(features: Tensor, scores: Tensor, create_graph: bool) -> Tensor:
+def _with_gradient(
+    features: Tensor, scores: Tensor, create_graph: bool, order: Order = 2,
+    chosen: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """``A`` and ``G`` for the arithmetic of a map, at least float32.
+
+    With ``chosen``, one-hot ``(N, C)``, the scores are logits, one of which is explained.
+    """
     if features.ndim != 4:
         raise ValueError(
             f"features must be (N, K, h, w), got shape {tuple(features.shape)}; "
-            "choose a layer whose output is spatial"
+            "choose a layer whose output is spatial, or give a reshape= that makes it so, as "
+            "lambda tokens: tokens[:, 1:].transpose(1, 2).unflatten(2, (h, w))"
         )
-    if scores.shape != features.shape[:1]:
+    if order not in (1, 2):
+        raise ValueError(f"order must be 1 or 2, got {order}")
+    if chosen is None and scores.shape != features.shape[:1]:
         raise ValueError(f"scores must have shape ({len(features)},), got {tuple(scores.shape)}")
     if not scores.requires_grad or not features.requires_grad:
         raise ValueError(
@@ -144,16 +222,17 @@ def _feature_gradient(features: Tensor, scores: Tensor, create_graph: bool) -> T
     try:
         # The graph is kept for further maps of the same forward pass and for the loss itself.
         (gradient,) = torch.autograd.grad(
-            scores.sum(), features, create_graph=create_graph, retain_graph=True
-        )
+            scores, features, torch.ones_like(scores) if chosen is None else chosen,
+            create_graph=create_graph and order == 2, retain_graph=create_graph or chosen is None,
+        )  # fmt: skip
     except RuntimeError as error:
         if "appears to not have been used" not in str(error):
             raise
         raise ValueError(
             "scores must depend on features, got scores of another graph; explain a layer "
-            "that the model's output passes through"
+            "that the model's output passes through, and use use_reentrant=False for checkpoints"
         ) from error
-    return gradient
+    return _wide(features if create_graph else features.detach()), _wide(gradient)
 
 
 def non_negative(cam: Tensor, score: ScoreKind) -> Tensor:
@@ -170,24 +249,29 @@ def non_negative(cam: Tensor, score: ScoreKind) -> Tensor:
 
 
 def explain(
-    model: nn.Module, images: Tensor, target: Tensor | None = None, *, layer: str | nn.Module,
-    method: CamMethod = "grad_cam", score: ScoreKind = "logit", create_graph: bool = False,
-    generator: torch.Generator | None = None,
+    model: nn.Module, images: Tensor, target: Target | None = None, *, layer: str | nn.Module,
+    method: CamMethod = "hires_cam", score: ScoreKind = "logit", create_graph: bool = False,
+    head: Head | None = None, generator: torch.Generator | None = None,
+    reshape: Reshape | None = None, output: Output | None = None,
 ) -> Tensor:  # fmt: skip
     """Attribution of the model's prediction over the cells of ``layer``, in one forward pass.
 
     Without ``create_graph`` the model is explained in eval mode and its modes are restored; with
-    it, in the mode that it is in.
+    it, in the mode that it is in. For a training loss use :class:`xblcore.module.XBLDLoss`, whose
+    score is the ``projection``.
 
     Args:
-        model: maps images ``(N, C, H, W)`` to logits ``(N, classes)``.
+        model: maps images ``(N, C, H, W)`` to logits ``(N, classes)``, or single logits.
         images: ``(N, C, H, W)``.
-        target: ``(N,)``, classes to explain; None explains the predicted ones.
+        target: ``(N,)``, classes to explain, or one for all; None explains the predicted ones.
         layer: submodule or dotted name whose output is ``(N, K, h, w)``.
         method: ``grad_cam`` or ``hires_cam``.
         score: as in :func:`class_scores`.
         create_graph: keep the map differentiable with respect to the model's weights.
+        head: as in :func:`class_scores`.
         generator: for ``score="projection"``.
+        reshape: as in :func:`capture`.
+        output: selects the logits from what the model returns.
 
     Returns:
         ``(N, h, w)``, non-negative (:func:`non_negative`), on the device of ``images``.
@@ -203,14 +287,55 @@ def explain(
         raise ValueError(
             f"images must be a tensor (N, C, H, W), got {shape}; one image is images[None]"
         )
-    mode = contextlib.nullcontext() if create_graph else evaluating(model)
-    with mode, capture(model, layer, trunk_graph=create_graph) as captured:
-        logits = model(images)
-    with torch.enable_grad():
-        target = logits.argmax(1) if target is None else target
-        scores = class_scores(logits, target, kind=score, generator=generator)
-        cam = CAM_METHODS[method](captured.output(), scores, create_graph=create_graph)
+    options = (layer, method, score, create_graph, head, generator, reshape, output)
+    if create_graph:
+        return _explained(model, images, target, *options, copy=True)
+    with evaluating(model):
+        try:  # without a copy of the features, which takes time and is seldom needed
+            return _explained(model, images, target, *options, copy=None)
+        except (RuntimeError, ValueError) as error:
+            if "in-place operation" not in str(error):
+                raise
+        return _explained(model, images, target, *options, copy=True)
+
+
+def _explained(
+    model: nn.Module, images: Tensor, target: Target | None, layer: str | nn.Module,
+    method: CamMethod, score: ScoreKind, create_graph: bool, head: Head | None,
+    generator: torch.Generator | None, reshape: Reshape | None, output: Output | None, *,
+    copy: bool | None,
+) -> Tensor:  # fmt: skip
+    with capture(model, layer, trunk_graph=create_graph, copy=copy, reshape=reshape) as captured:
+        logits = logits_of(unwrapped(model)(images), output)
+        features = captured.output()
+        target = predicted(logits) if target is None else target
+        chosen = None
+        if score == "logit" and logits.ndim == 2 and logits.shape[1] > 1 and head is None:
+            # The score itself would cost two more operations, and two in the backward pass.
+            index = _checked_target(logits, target)[:, None]
+            scores, chosen = logits, torch.zeros_like(logits).scatter_(1, index, 1.0)
+        else:
+            scores = class_scores(logits, target, kind=score, head=head, generator=generator)
+        pair = _with_gradient(features, scores, create_graph, chosen=chosen)
+        cam = _ARITHMETIC[method](*pair)
+        captured.check_reach(cam, images, output)
         return non_negative(cam, score)
+
+
+def logits_of(result: Any, output: Output | None = None) -> Tensor:
+    """Logits from what a model returns: a tensor, or ``logits`` of an object or dict.
+
+    ``output`` selects them otherwise.
+    """
+    found = output(result) if output else result
+    if not isinstance(found, Tensor):
+        found = found.get("logits") if isinstance(found, dict) else getattr(found, "logits", None)
+    if not isinstance(found, Tensor):
+        raise ValueError(
+            f"model must return a tensor of logits, got {type(result).__name__}; pass "
+            "output=lambda result: result[0], or whatever selects the logits"
+        )
+    return found
 
 
 @dataclass
@@ -220,6 +345,7 @@ class Capture:
     layer: str
     features: Tensor | None = None
     version: int = 0  # of the features when captured; an in-place operation raises it
+    tokens: Callable[[Tensor, Output | None], bool] | None = None  # whether they matter
 
     def output(self) -> Tensor:
         """Return the features, ``(N, K, h, w)``; an error if the layer did not run."""
@@ -229,12 +355,26 @@ class Capture:
             )
         return self.features
 
+    def check_reach(self, cam: Tensor, images: Tensor, output: Output | None = None) -> None:
+        """An error if a map of tokens is all zero because the head reads other tokens only."""
+        if self.tokens and cam.numel() and not cam.any() and not self.tokens(images, output):
+            raise ValueError(
+                f"layer must influence the output through its cells, got {self.layer!r}, of which "
+                "only the class token is used; choose an earlier layer, as the first layer norm of "
+                "the last block"
+            )
+
 
 @contextlib.contextmanager
 def capture(
-    model: nn.Module, layer: str | nn.Module, *, trunk_graph: bool = True, copy: bool = True
-) -> Iterator[Capture]:
-    """Keep the output of ``layer`` during forward passes inside the ``with`` block.
+    model: nn.Module, layer: str | nn.Module, *, trunk_graph: bool = True, copy: bool | None = True,
+    reshape: Reshape | None = None,
+) -> Iterator[Capture]:  # fmt: skip
+    """Keep the output of ``layer`` during forward passes of this thread inside the ``with`` block.
+
+    Compiled modules run eagerly inside the block, because compiled code ignores new hooks and has
+    no second derivative; with ``trunk_graph``, attention uses PyTorch's math kernel, because the
+    fused ones have no second derivative either.
 
     Args:
         model: any module.
@@ -242,7 +382,10 @@ def capture(
         trunk_graph: False runs everything up to the layer without a graph and makes the features
             a leaf. That is cheaper and sufficient to explain a trained model.
         copy: pass a copy on to the rest of the model, so that an in-place ReLU behind the layer
-            cannot overwrite the features. False saves the copy; such a ReLU is then an error.
+            cannot overwrite the features. False saves the copy, except for leaves; such a ReLU is
+            then an error. None saves it for leaves too.
+        reshape: brings the output of the layer to ``(N, K, h, w)`` by selecting and permuting its
+            elements; None recognises ``(N, h, w, K)`` and class tokens.
 
     Yields:
         A :class:`Capture`. Leaving the block removes the hook and restores the gradient mode.
@@ -253,25 +396,50 @@ def capture(
     >>> captured.output().shape
     torch.Size([1, 2, 1, 1])
     """
+    if torch.is_inference_mode_enabled():
+        raise ValueError("gradients must be possible, got inference_mode; use torch.no_grad()")
+    if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
+        raise ValueError(
+            f"model must run on one device, got DataParallel on {len(model.device_ids)}; use "
+            "DistributedDataParallel, or pass model.module"
+        )
+    model = unwrapped(model)
     module = find_layer(model, layer)
     captured = Capture(str(layer) if isinstance(layer, str) else type(layer).__name__)
+    thread = threading.get_ident()
 
-    def keep(_module: nn.Module, _inputs: tuple[object, ...], output: object) -> Tensor:
+    def keep(_module: nn.Module, _inputs: tuple[object, ...], output: object) -> Tensor | None:
+        if threading.get_ident() != thread:
+            return None
         if not isinstance(output, Tensor):
             raise ValueError(
-                f"layer must return one tensor, got {type(output).__name__} from {captured.layer!r}"
+                f"layer must return one tensor, got {type(output).__name__} from "
+                f"{captured.layer!r}; choose a layer inside or behind it"
             )
         if not trunk_graph:
             torch.set_grad_enabled(True)
         # A frozen trunk has no graph either, but its head can still be trained through the CAM.
         with_graph = trunk_graph and output.requires_grad
-        captured.features = output if with_graph else output.detach().requires_grad_()
+        layout = reshape or _layout(model, module, output)
+        kept = output if layout is None else layout(output)
+        captured.features = kept if with_graph else kept.detach().requires_grad_()
         captured.version = captured.features._version
-        return captured.features.clone() if copy or not with_graph else captured.features
+        if layout is not None:
+            index = _selected(output, kept, layout)
+            if output.ndim == 3:
+                captured.tokens = partial(_reaches_output, model, module, index)
+            flat = captured.features.flatten(1)
+            return output.flatten(1).scatter(1, index.expand_as(flat), flat).view_as(output)
+        is_copied = copy or (copy is False and not with_graph)
+        return captured.features.clone() if is_copied else captured.features
 
     handle = module.register_forward_hook(keep)
     try:
-        with torch.enable_grad() if trunk_graph else torch.no_grad():
+        with (
+            torch.enable_grad() if trunk_graph else torch.no_grad(),
+            sdpa_kernel(SDPBackend.MATH) if trunk_graph else contextlib.nullcontext(),
+            _eager(),
+        ):
             yield captured
     finally:
         handle.remove()
@@ -282,30 +450,153 @@ def capture(
         )
 
 
+def _eager() -> contextlib.AbstractContextManager[object]:
+    """Make compiled modules run eagerly."""
+    if "torch._dynamo" not in sys.modules:
+        return contextlib.nullcontext()
+    cause: RuntimeError | None = None
+    if not torch.compiler.is_compiling():
+        try:
+            return torch.compiler.set_stance("force_eager")
+        except RuntimeError as error:  # called by a compiled function
+            cause = error
+    raise ValueError(
+        "capture must not be compiled, got a function or loss inside torch.compile; compile "
+        "the model only, it then runs eagerly while it is explained"
+    ) from cause
+
+
+def _layout(model: nn.Module, module: nn.Module, output: Tensor) -> Reshape | None:
+    """Return what brings an output to ``(N, K, h, w)``; None if nothing is known or needed."""
+    if output.ndim == 3:
+        owner = next((m for m in model.modules() if hasattr(m, "class_token")
+                      or hasattr(m, "cls_token")), None)  # fmt: skip
+        first = int(getattr(owner, "num_prefix_tokens", 1))
+        side = math.isqrt(max(0, output.shape[1] - first))
+        if owner is None or not side or side**2 != output.shape[1] - first:
+            return None
+        return lambda tokens: tokens[:, first:].transpose(1, 2).unflatten(2, (side, side))
+    if output.ndim != 4:
+        return None
+    second, third, last = output.shape[1:]
+    if third == last != second:
+        return None
+    # The last module with a channel count that fits one of both axes, here or before here, decides.
+    found: list[nn.Module] = []
+    for candidate in model.modules():
+        found.append(candidate)
+        if candidate is module:
+            found += [inner for inner in module.modules() if inner is not module]
+            break
+    for candidate in reversed(found):
+        names = ("out_channels", "num_features", "num_channels", "out_features", "normalized_shape")
+        channels = next((value for name in names if (value := getattr(candidate, name, None))), 0)
+        channels = channels[-1] if isinstance(channels, tuple) else channels
+        is_last = isinstance(candidate, (nn.Linear, nn.LayerNorm, nn.RMSNorm))
+        if channels == last and (channels != second or is_last):
+            return lambda cells: cells.permute(0, 3, 1, 2)
+        if channels == second:
+            return None
+    if second == third:
+        raise ValueError(
+            f"layer must have a known layout, got shape {tuple(output.shape)}; pass "
+            "reshape=lambda cells: cells.permute(0, 3, 1, 2) if the channels are last, else "
+            "reshape=lambda cells: cells"
+        )
+    return None
+
+
+def _selected(output: Tensor, kept: Tensor, layout: Reshape) -> Tensor:
+    """Positions in ``output`` of the elements that ``layout`` selects, ``(1, K * h * w)``."""
+    shape = output.shape[1:]
+    places = torch.arange(shape.numel(), device=output.device, dtype=torch.float64)
+    index = layout(places.view(1, *shape)).flatten(1).long()
+    if kept.ndim != 4 or not torch.equal(kept.flatten(1), output.flatten(1)[:, index[0]]):
+        raise ValueError(
+            "reshape must select and permute elements to (N, K, h, w), got "
+            f"{tuple(kept.shape)} from {tuple(output.shape)}; compute nothing in it"
+        )
+    return index
+
+
+def _reaches_output(
+    model: nn.Module, module: nn.Module, index: Tensor, images: Tensor, output: Output | None
+) -> bool:
+    """Whether NaN at these positions of the layer changes the logits."""
+
+    def poison(_module: nn.Module, _inputs: object, result: Tensor) -> Tensor:
+        return result.flatten(1).index_fill(1, index[0], math.nan).view_as(result)
+
+    hook = module.register_forward_hook(poison)
+    try:
+        with evaluating(model), torch.no_grad():
+            return bool(logits_of(model(images), output).isnan().any())
+    finally:
+        hook.remove()
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the module inside of ``torch.compile``, DataParallel and its distributed form."""
+    while True:
+        if "_orig_mod" in model._modules:
+            model = model.get_submodule("_orig_mod")
+        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        else:
+            return model
+
+
 def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     """Return a submodule of ``model``, by dotted name or checked to belong to it."""
+    model = unwrapped(model)
     if isinstance(layer, nn.Module):
+        layer = unwrapped(layer)
         if any(module is layer for module in model.modules()):
             return layer
     else:
-        with contextlib.suppress(AttributeError):  # no such name
+        try:
             return model.get_submodule(layer)
+        except AttributeError:  # no such name
+            pass
     names = ", ".join(name for name, _ in model.named_modules() if name)
     shown = layer if isinstance(layer, str) else type(layer).__name__
     raise ValueError(f"layer must be a module of the model, got {shown!r}; there are: {names}")
 
 
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model into eval mode inside the block; every module's mode is restored after it."""
-    training = [module for module in model.modules() if module.training]
-    if training:
-        model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+_lock = threading.Lock()
+_evaluated: dict[nn.Module, tuple[list[int], set[nn.Module]]] = {}  # blocks, modules to restore
+
+
+class evaluating:  # noqa: N801 - used like a function; a generator would be slower
+    """Put the model into eval mode inside the block; every module's mode is restored after it.
+
+    With several blocks at once, as in threads, the last one to end restores the modes.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __enter__(self) -> None:
+        with _lock:
+            blocks, training = _evaluated.setdefault(self.model, ([0], set()))
+            blocks[0] += 1
+            waiting, before = [self.model], len(training)
+            for module in waiting:  # grows; faster than model.modules()
+                if module.training:
+                    training.add(module)
+                if module._modules:
+                    waiting += [child for child in module._modules.values() if child is not None]
+            if len(training) > before:
+                self.model.eval()
+
+    def __exit__(self, *_error: object) -> None:
+        with _lock:
+            blocks, training = _evaluated[self.model]
+            blocks[0] -= 1
+            if not blocks[0]:
+                del _evaluated[self.model]
+                for module in training:
+                    module.training = True
 
 
 @dataclass(frozen=True)
@@ -326,7 +617,7 @@ class ReceptiveField:
 
 def receptive_field(
     model: nn.Module, layer: str | nn.Module, size: tuple[int, int, int], *, share: float = 1.0,
-    samples: int = 32, seed: int = 0,
+    samples: int = 32, seed: int = 0, reshape: Reshape | None = None,
 ) -> ReceptiveField:  # fmt: skip
     """Measure how far a cell of a layer sees, by the gradient of its features at the input.
 
@@ -342,36 +633,60 @@ def receptive_field(
             smaller share is useful for deep networks whose full extent covers the image.
         samples: number of random images.
         seed: of the images and signs.
+        reshape: as in :func:`capture`.
 
     >>> receptive_field(nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU()), "1", (1, 9, 9))
     ReceptiveField(grid=(9, 9), extent=3, margin=1)
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must be in (0, 1], got {share}")
+    energy, grid = cell_energy(model, layer, size, samples=samples, seed=seed, reshape=reshape)
+    return field_of(energy, grid, share=share)
+
+
+def cell_energy(
+    model: nn.Module, layer: str | nn.Module, size: tuple[int, int, int], *, samples: int = 32,
+    seed: int = 0, reshape: Reshape | None = None,
+) -> tuple[Tensor, tuple[int, int]]:  # fmt: skip
+    """Squared gradient ``(H, W)`` of a central cell at the input, and the grid ``(h, w)``.
+
+    Arguments as in :func:`receptive_field`.
+    """
+    if samples < 1 or len(size) != 3 or min(size) < 1:
+        raise ValueError(f"samples and size (C, H, W) must be at least 1, got {samples} and {size}")
     parameter = next(model.parameters(), torch.empty(0))
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand(samples, *size, generator=generator).to(parameter.device, parameter.dtype)
     images.requires_grad_()
-    with evaluating(model), capture(model, layer) as captured:
-        model(images)
-    features = captured.output()
-    if features.ndim != 4:
-        raise ValueError(f"layer must have an output (N, K, h, w), got {tuple(features.shape)}")
-    grid = (features.shape[2], features.shape[3])
-    row, column = grid[0] // 2, grid[1] // 2
-    cell = features[:, :, row, column]  # (N, K)
-    signs = torch.randint(0, 2, cell.shape, generator=generator).to(cell) * 2 - 1
-    (gradient,) = torch.autograd.grad((cell * signs).sum(), images)
+    with (
+        evaluating(model), capture(model, layer, reshape=reshape) as captured,
+        torch.autocast(parameter.device.type, enabled=False),
+    ):  # fmt: skip
+        unwrapped(model)(images)
+        features = captured.output()
+        if features.ndim != 4:
+            shape = tuple(features.shape)
+            raise ValueError(f"layer must have an output (N, K, h, w), got {shape}")
+        grid = (features.shape[2], features.shape[3])
+        cell = features[:, :, grid[0] // 2, grid[1] // 2]  # (N, K)
+        signs = torch.randint(0, 2, cell.shape, generator=generator).to(cell) * 2 - 1
+        (gradient,) = torch.autograd.grad((cell * signs).sum(), images)
     energy = gradient.double().square().sum((0, 1))  # (H, W)
     if not energy.any():
         raise ValueError(
             "layer must respond to random images, got a zero gradient; measure an untrained model"
         )
+    return energy, grid
+
+
+def field_of(energy: Tensor, grid: tuple[int, int], *, share: float) -> ReceptiveField:
+    """Return the smallest field that contains this share of the squared gradient."""
+    size, (row, column) = energy.shape, (grid[0] // 2, grid[1] // 2)
     first = [position * side // cells for position, side, cells in
-             zip((row, column), size[1:], grid, strict=True)]  # fmt: skip
+             zip((row, column), size, grid, strict=True)]  # fmt: skip
     last = [-(-(position + 1) * side // cells) for position, side, cells in
-            zip((row, column), size[1:], grid, strict=True)]  # fmt: skip
-    for margin in range(max(size[1:]) + 1):
+            zip((row, column), size, grid, strict=True)]  # fmt: skip
+    for margin in range(max(size) + 1):
         window = energy[
             max(0, first[0] - margin) : last[0] + margin,
             max(0, first[1] - margin) : last[1] + margin,

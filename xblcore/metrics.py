@@ -4,13 +4,14 @@ In the formulas ``M`` is a non-negative CAM ``(N, h, w)``, ``P = M / sum M`` and
 (per image), ``A = (B > threshold)`` the activated cells with ``threshold`` in [0, 1), ``R`` a bool
 object mask, ``E`` a bool decoy mask and ``D`` a distance map, all ``(N, h, w)``. Metrics return
 ``(N,)``. All-zero maps, empty masks and NaN distance maps give NaN; report the share of NaN next to
-each mean. :data:`METRICS` lists all metrics with their direction.
+each mean. :data:`METRICS` lists all metrics with their direction; :class:`Average` is the mean of
+one of them over batches.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -198,6 +199,64 @@ _METRICS = (
     Metric(decoy_flip_rate, ("logits", "swapped_logits"), False, "behaviour"),
 )
 METRICS: dict[str, Metric] = {metric.function.__name__: metric for metric in _METRICS}
+
+
+class Average:
+    """Mean of a metric over batches, with the interface of torchmetrics.
+
+    ``update`` takes the arguments of the function, ``compute`` returns the mean over the images
+    where the metric is defined (NaN without any), ``reset`` starts again; a call updates and
+    returns the mean of its batch.
+
+    Args:
+        name: a key of :data:`METRICS`.
+        options: keyword arguments of the function, such as ``{"threshold": 0.3}``.
+
+    Attributes:
+        higher_is_better: direction of the metric.
+        undefined: share of the images with NaN so far; NaN without images.
+
+    >>> metric = Average("energy_pointing_game")
+    >>> metric.update(torch.tensor([[[3.0, 1]], [[0, 0]]]), torch.ones(2, 1, 2).bool())
+    >>> metric.compute(), metric.undefined
+    (tensor(1.), 0.5)
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    def __init__(self, name: str, *, options: Mapping[str, float] | None = None) -> None:
+        if name not in METRICS:
+            raise ValueError(f"name must be one of {', '.join(METRICS)}, got {name!r}")
+        self.metric, self.options = METRICS[name], dict(options or {})
+        self.higher_is_better = self.metric.higher_is_better
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self._sum, self._defined, self._images = 0.0, 0, 0
+
+    def update(self, *arguments: Tensor) -> None:
+        """Add a batch."""
+        self(*arguments)
+
+    def __call__(self, *arguments: Tensor) -> Tensor:
+        """Add a batch and return its mean."""
+        values = self.metric.function(*arguments, **self.options).detach()
+        defined = values[~values.isnan()].double()
+        self._sum += defined.sum().item()
+        self._defined += len(defined)
+        self._images += len(values)
+        return defined.mean().float()
+
+    def compute(self) -> Tensor:
+        """Return the mean over all images so far where the metric is defined."""
+        return torch.tensor(self._sum / self._defined if self._defined else math.nan)
+
+    @property
+    def undefined(self) -> float:
+        """Share of the images with NaN."""
+        return 1 - self._defined / self._images if self._images else math.nan
 
 
 def _checked(cam: Tensor, mask: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor]:

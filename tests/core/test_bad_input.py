@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.core import toys
-from xblcore import cam, contextual, decoys, distance, losses, methods, metrics
+from xblcore import cam, contextual, decoys, distance, explaining, losses, methods, metrics
 from xblcore.decoys import Decoy
 from xblcore.examples import Examples
+from xblcore.module import XBLDLoss
 
 NAN, INF = math.nan, math.inf
 MAP, MASK = torch.ones(3, 2, 2), toys.random_masks(3, 2, 2)
@@ -45,6 +46,68 @@ def idle_net() -> nn.Module:
     model.add_module("idle", nn.Identity())
     model.forward = lambda images: model.head(model.features(images))
     return model
+
+
+def returns(wrap) -> nn.Module:
+    model = toys.fc_net()
+    model.forward = lambda images: wrap(model.head(model.features(images)))
+    return model
+
+
+def scores(logits=LOGITS, *, target=None, **options) -> Tensor:
+    target = torch.tensor(target) if isinstance(target, list) else target
+    return cam.class_scores(logits, target, kind="projection", generator=toys.seeded(), **options)
+
+
+class Tokens(nn.Module):
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(2)[:, :, : self.count].transpose(1, 2)
+
+
+def tokens(count: int) -> nn.Module:
+    return nn.Sequential(Tokens(count), nn.Flatten(), nn.Linear(3 * count, 3))
+
+
+def unknown_layout() -> nn.Module:
+    """``(N, 3, 3, 4)`` without a module whose channels fit."""
+    tail = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    return nn.Sequential(nn.AdaptiveAvgPool2d((3, 4)), tail)
+
+
+def in_inference_mode() -> Tensor:
+    with torch.inference_mode():
+        return explain()
+
+
+def last_block() -> Tensor:
+    """The head reads the first token only."""
+    model = nn.Sequential(Tokens(17), nn.Linear(3, 3))
+    model.class_token = True
+    read = model.forward
+    model.forward = lambda images: read(images)[:, 0]
+    return explain(model=model, layer="0")
+
+
+BATCH, WRONG = (toys.images(3), LABELS), torch.zeros(3, 8, 8, dtype=torch.bool)
+WRONG[:, 0, 0] = True
+
+
+def xbl(*, layer="features", weight=1.0, **options) -> XBLDLoss:
+    return XBLDLoss(toys.fc_net(), layer=layer, weight=weight, ramp_steps=0, **options)
+
+
+def one_image_with_batch_norm() -> object:
+    model = nn.Sequential(nn.Conv2d(3, 4, 8), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 3))
+    loss = XBLDLoss(model, layer="0", weight=1.0)
+    return loss(BATCH[0][:1], LABELS[:1], WRONG[:1])
+
+
+def batched(**options) -> object:
+    return explaining.explain_batches(toys.fc_net(), [], layer="features", **options)
 
 
 def field(layer="features", **options) -> cam.ReceptiveField:
@@ -91,7 +154,55 @@ CASES = [
     (lambda: explain([0.0, 1.0]), "target must be integer classes, got torch.float32"),
     (lambda: explain([True, False]), "target must be integer classes, got torch.bool"),
     (lambda: explain([0]), r"target must have shape \(2,\) like the logits, got \(1,\)"),
-    (lambda: cam.class_scores(LOGITS[0], None), r"logits must be \(N, C\), got shape \(2,\)"),
+    (lambda: cam.class_scores(MAP, None), r"logits must be .* \(N, C\), got .* \(3, 2, 2\)"),
+    (lambda: cam.class_scores(LABELS, None), "logits must be floating point .*, got torch.int64"),
+    (lambda: cam.class_scores(LOGITS, None), r"target must have shape \(2,\) .*, got None"),
+    (lambda: scores(target=[0, 2]), r"target must be in \[0, 2\), got 2"),
+    (lambda: scores(target=[0]), r"target must have shape \(2,\) like the logits, got \(1,\)"),
+    (lambda: scores(LOGITS[:, 0], target=2), r"target must be in \[0, 2\), got 2"),
+    (lambda: scores(head="tanh"), "head must be 'softmax' or 'sigmoid', got 'tanh'"),
+    (lambda: scores(LOGITS[:, 0], head="softmax"), "head must be 'sigmoid' for a single logit, go"),
+    (lambda: explain(True), "target must have shape .*, got"),
+    (lambda: cam.grad_cam(LEAF, LEAF.sum((1, 2, 3)), order=3), "order must be 1 or 2, got 3"),
+    (lambda: explain(model=returns(lambda z: (z, z))), "a tensor of logits, got tuple; pass outpu"),
+    (lambda: explain(model=returns(lambda z: {"out": z})), "must return a tensor .*, got dict; pa"),
+    (lambda: explain(reshape=lambda a: a.mean(1, True)), "reshape must select and permute .* got"),
+    (lambda: explain(reshape=lambda a: a[:, 0]), r"reshape must select .*, got \(2, 4, 4\) from"),
+    (lambda: explain(model=tokens(17), layer="0"), r"got shape \(2, 17, 3\); choose .* give a res"),
+    (lambda: explain(model=unknown_layout(), layer="0"), "layer must have a known layout, got .*;"),
+    (lambda: in_inference_mode(), "gradients must be possible, got inference_mode; use torch.no_g"),
+    (lambda: torch.compile(xbl(), backend="eager")(*BATCH, WRONG), "capture must not be compiled"),
+    (lambda: last_block(), "layer must influence the output .* only the class token .*; choose an"),
+    (lambda: field(samples=0), r"samples and size .* must be at least 1, got 0"),
+    (lambda: xbl(weight=-1.0), "weight must be at least 0 and finite, got -1.0"),
+    (lambda: xbl(weight=NAN), "weight must be at least 0 and finite, got nan"),
+    (lambda: xbl(every=0), "every must be at least 1 and finite, got 0"),
+    (lambda: xbl(order=0), "order must be 1 or 2, got 0"),
+    (lambda: xbl(layer="featurs"), "layer must be a module of the model, got 'featurs'; there are"),
+    (lambda: xbl()(*BATCH, MASK), r"object_mask must be a tensor \(3, H, W\) .*, got \(3, 2, 2\)"),
+    (lambda: xbl()(*BATCH, WRONG[:1]), r"object_mask must be a tensor \(3, .*, got \(1, 8, 8\)"),
+    (lambda: xbl()(*BATCH, None, WRONG * 255), r"wrong_mask must be boolean or in .*, got 0 to 25"),
+    (lambda: xbl()(*BATCH, WRONG.numpy()), r"object_mask must be a tensor .*, got \(3, 8, 8\)"),
+    (lambda: xbl()(BATCH[0], LABELS + 2, WRONG), r"target must be in \[0, 3\), got 3"),
+    (lambda: xbl()(BATCH[0], LABELS[:2], WRONG), r"labels must be \(N,\) or .* \(3, 3\), got \(2,"),
+    (lambda: xbl(margin=9)(*BATCH, None, WRONG), "margin must leave cells that do not see the wro"),
+    (lambda: xbl().penalty(BATCH[0][:, :, 0, 0], LABELS, WRONG), "penalty must follow a forward p"),
+    (lambda: xbl().suggest_weight(*BATCH), "penalty must have a gradient to compare, got none; pa"),
+    (lambda: one_image_with_batch_norm(), "at least two images .*, got one; pass drop_last=True"),
+    (lambda: list(batched(methods=["cam"])), "methods must be of grad_cam, hires_cam, got 'cam'"),
+    (lambda: explaining.overlay(IMAGES, MAP[:1]), r"images and maps must be .*, got \(3, 1, 2, 2"),
+    (lambda: explaining.overlay(IMAGES, MAP, strength=2), r"strength must be in \[0, 1\], got 2"),
+    (lambda: explaining.save("map.jpg", MAP), "path must end in .npy, .*, got 'map.jpg' for shape"),
+    (lambda: metrics.Average("IoU"), "name must be one of activation_precision, .*, got 'IoU'"),
+    (lambda: losses.xbl_d(MAP, bad(NAN, 2, 2)), "distance must be known in all cells .* or in n"),
+    (lambda: losses.overlap(MAP.int(), MASK), r"cam must be \(N, h, w\), got .* of torch.int32"),
+    (lambda: losses.overlap(MAP[:0, :0], MASK[:0, :0]), r"got shape \(0, 0, 2\) .* least one cell"),
+    (lambda: losses.combined_distance(MAP, MASK, wrong=NAN), "wrong must be at least 0 .*, got na"),
+    (lambda: losses.combined_distance(MAP, MASK[:1], wrong=1), r"distance must have shape \(1, 2,"),
+    (lambda: losses.pgd_ex(LOGITS, LABELS[:2], MASK), r"decoy_mask must have shape \(2, 2, 2\), g"),
+    (lambda: losses.pgd_ex(LOGITS, LABELS, MASK[:2]), r"logits and labels must be .*, got \(2, 2"),
+    (lambda: losses.tap([IMAGES], MASK[:1]), r"decoy_mask must have shape \(3, 2, 2\), got \(1, 2"),
+    (lambda: losses.actdiff([MAP], [MAP], MASK[:1]), r"decoy_mask must have shape \(3, 2, 2\), go"),
     (lambda: cam.grad_cam(LEAF, torch.zeros(2)), r"scores must have shape \(3,\), got \(2,\)"),
     (lambda: cam.hires_cam(LEAF, torch.zeros(3)), "scores must be differentiable .* without a gr"),
     (lambda: cam.grad_cam(LEAF, bad(1).requires_grad_()), "must depend on features, got scores of"),

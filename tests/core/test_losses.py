@@ -202,3 +202,19 @@ def test_only_losses_of_mass_depend_on_the_scale_of_the_map(loss: str, scale: fl
     cam[0] += 0.01
     factor = scale if loss in ("xbl_d mass", "xbl_d gated", "overlap") else 1
     torch.testing.assert_close(call(loss, cam * scale, mask), factor * call(loss, cam, mask))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("loss", toys.CAM_LOSSES)
+def test_large_and_all_zero_maps_of_any_precision(loss: str, dtype: torch.dtype) -> None:
+    """Sums of half precision would overflow at 65,504; the result is that of float64."""
+    cam = torch.randint(1, 5, (2, 8, 8), generator=toys.seeded()).double()
+    cam = cam * (1e37 if dtype == torch.float32 else 8192)
+    cam[1] = 0
+    mask = toys.random_masks(2, 8, 8)
+    found = call(loss, cam.to(dtype), mask, reduction="none")
+    expected = call(loss, cam, mask, reduction="none")
+    assert found.dtype == torch.float32
+    if loss in ("xbl_d mass", "xbl_d gated", "overlap") and dtype == torch.float32:
+        return  # their true value is too large
+    torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-6)

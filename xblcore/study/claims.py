@@ -279,7 +279,8 @@ def contrasts(own: pd.DataFrame) -> dict[tuple[str, str], pd.Series[float]]:
 
     ``own`` are the :func:`cells` of the task, indexed by seed.
     """
-    own = own.dropna(axis=1, how="all")
+    if own.notna().any(axis=None):  # else recovery is undefined in every run
+        own = own.dropna(axis=1, how="all")
     levels = [[level for level in both if level in own.columns.unique(name)]
               for name, both in FACTORS.items()]  # fmt: skip
     own = own.reindex(columns=pd.MultiIndex.from_product(levels, names=list(FACTORS)))

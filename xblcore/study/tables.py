@@ -21,6 +21,8 @@ SHARED = ["network", "decoy", "switch_on"]
 
 LABELS = {
     "iou": "IoU",
+    "cam_method": "Map",
+    "feedback": "Annotation",
     "none": "",
     "grad_cam": "Grad-CAM",
     "hires_cam": "HiResCAM",

@@ -1,0 +1,143 @@
+"""Explain whole data sets, enlarge maps to the image, overlay them and save them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xblcore import cam
+
+Progress = Callable[[int, int | None], None]
+
+
+def explain_batches(
+    model: nn.Module, batches: Iterable[Any], *, layer: str | nn.Module,
+    methods: Sequence[cam.CamMethod] = ("hires_cam",), target: int | None = None,
+    score: cam.ScoreKind = "logit", head: cam.Head | None = None, upsample: bool = False,
+    reshape: cam.Reshape | None = None, output: cam.Output | None = None,
+    progress: bool | Progress = True,
+) -> Iterator[dict[str, Tensor]]:  # fmt: skip
+    """Explain batch after batch; only one is in memory. Several maps share a forward pass.
+
+    Args:
+        model: as in :func:`xblcore.cam.explain`, on any device.
+        batches: images ``(N, C, H, W)``, or tuples or lists that start with them, as from a
+            ``DataLoader``.
+        layer: explained layer.
+        methods: one map for each.
+        target: class to explain; None explains the predicted ones.
+        score: ``logit`` or ``log_prob``.
+        head: as in :func:`xblcore.cam.class_scores`.
+        upsample: enlarge the maps to the size of the images.
+        reshape: as in :func:`xblcore.cam.capture`.
+        output: selects the logits from what the model returns.
+        progress: True shows a bar if tqdm is installed; a function is called with the number of
+            finished batches and the number of all, None if unknown.
+
+    Yields:
+        For each batch, the map ``(N, h, w)`` of each method by its name, ``logits`` and ``target``,
+        on the CPU.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
+    >>> for found in explain_batches(model, torch.rand(2, 5, 1, 4, 4), layer="0", upsample=True):
+    ...     print(found["hires_cam"].shape)
+    torch.Size([5, 4, 4])
+    torch.Size([5, 4, 4])
+    """
+    for method in methods:
+        if method not in cam.CAM_METHODS:
+            raise ValueError(f"methods must be of {', '.join(cam.CAM_METHODS)}, got {method!r}")
+    device = next(model.parameters(), torch.empty(0)).device
+    total = len(batches) if isinstance(batches, Sized) else None
+    if progress is True:
+        try:
+            batches = importlib.import_module("tqdm.auto").tqdm(batches, total=total)
+        except ModuleNotFoundError:
+            progress = False
+    for number, batch in enumerate(batches, start=1):
+        images = (batch[0] if isinstance(batch, (tuple, list)) else batch).to(device)
+        with (
+            cam.evaluating(model),
+            cam.capture(model, layer, trunk_graph=False, reshape=reshape) as captured,
+        ):
+            logits = cam.logits_of(cam.unwrapped(model)(images), output)
+            classes = cam.predicted(logits) if target is None else target
+            found: dict[str, Tensor] = {}
+            with torch.enable_grad():
+                scores = cam.class_scores(logits, classes, kind=score, head=head)
+                for method in methods:
+                    signed = cam.CAM_METHODS[method](captured.output(), scores)
+                    captured.check_reach(signed, images, output)
+                    found[method] = cam.non_negative(signed, score)
+        if upsample:
+            size = (images.shape[2], images.shape[3])
+            found = {name: enlarged(maps, size) for name, maps in found.items()}
+        found |= {"logits": logits.detach(), "target": torch.as_tensor(classes).expand(len(images))}
+        yield {name: values.cpu() for name, values in found.items()}
+        if callable(progress):
+            progress(number, total)
+
+
+def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring maps ``(N, h, w)`` to ``(N, H, W)``, bilinear.
+
+    >>> enlarged(torch.tensor([[[0.0, 2.0]]]), (1, 4))
+    tensor([[[0.0000, 0.5000, 1.5000, 2.0000]]])
+    """
+    if not len(maps):
+        return maps.new_zeros((0, *size))
+    return functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def overlay(images: Tensor, maps: Tensor, *, strength: float = 0.7) -> Tensor:
+    """Heat maps, from black over red and yellow to white, on top of grey images.
+
+    Args:
+        images: ``(N, C, H, W)`` in [0, 1].
+        maps: ``(N, h, w)``, non-negative; each is scaled to its maximum.
+        strength: opacity of the heat where the map is at its maximum, in [0, 1].
+
+    Returns:
+        ``(N, 3, H, W)`` in [0, 1].
+
+    >>> overlay(torch.ones(1, 1, 1, 1), torch.tensor([[[0.0]]])).flatten()
+    tensor([1., 1., 1.])
+    """
+    if images.ndim != 4 or maps.ndim != 3 or len(images) != len(maps):
+        shapes = f"{tuple(images.shape)} and {tuple(maps.shape)}"
+        raise ValueError(f"images and maps must be (N, C, H, W) and (N, h, w), got {shapes}")
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength must be in [0, 1], got {strength}")
+    heat = enlarged(maps.to(images), (images.shape[2], images.shape[3]))[:, None]  # (N, 1, H, W)
+    peak = heat.amax((2, 3), keepdim=True)
+    heat = heat / torch.where(peak > 0, peak, 1.0)
+    colour = torch.cat([3 * heat, 3 * heat - 1, 3 * heat - 2], 1).clamp(0, 1)
+    opacity = strength * heat
+    return (1 - opacity) * images.mean(1, keepdim=True) + opacity * colour
+
+
+def save(path: str | Path, values: Tensor) -> None:
+    """Save maps as ``.npy``, or one image ``(3, H, W)`` or ``(H, W)`` in [0, 1] as ``.png``.
+
+    A PNG needs Pillow.
+    """
+    path, array = Path(path), values.detach().cpu().float().numpy()
+    if path.suffix == ".npy":
+        np.save(path, array)
+        return
+    if path.suffix != ".png" or array.ndim not in (2, 3):
+        got = f"{path.name!r} for shape {array.shape}"
+        raise ValueError(f"path must end in .npy, or in .png for one image, got {got}")
+    try:
+        pillow = importlib.import_module("PIL.Image")
+    except ModuleNotFoundError as error:
+        raise ValueError("path must end in .npy, got .png without Pillow; install it") from error
+    pixels = np.rint(array.clip(0, 1) * 255).astype(np.uint8)
+    pillow.fromarray(pixels if pixels.ndim == 2 else np.moveaxis(pixels, 0, -1)).save(path)

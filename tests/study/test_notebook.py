@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -96,11 +97,14 @@ def test_preparing_leaves_out_tasks_without_raw_files(
     for name in ("TINY", "fashion-mnist"):
         (raw / name).symlink_to(built / "data" / "raw" / name)
     prepare.main()
-    assert set(prepare.missing()) == {"decoy_cifar10", "decoy_coco"}
+    assert set(prepare.missing()) == {"decoy_cifar10", "decoy_coco", "natural_shortcut"}
     assert prepare.available() == ["decoy_fashion_mnist"]
     captured = capsys.readouterr()
     assert captured.out == "decoy_fashion_mnist: tiny data\n"
     assert "decoy_cifar10 is left out, because its data is unavailable" in captured.err
     (raw / "fashion-mnist").unlink()
+    prepare.main()
+    assert prepare.available() == ["decoy_fashion_mnist"]  # which was built before
+    shutil.rmtree(raw.parent / "built" / "decoy_fashion_mnist")
     with pytest.raises(SystemExit, match="No task has any data"):
         prepare.main()

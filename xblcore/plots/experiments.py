@@ -24,8 +24,10 @@ HEADINGS = {
     "margin": "margin in pixels",
     "wrong": "c in D+ = max(D, c E)",
     "score": "score in training",
+    "every": "steps between two evaluations of the loss",
+    "keep": "epoch that is kept",
 }
-NONE = {"annotated": "all", "margin": "receptive field"}  # what None stands for
+NONE = {"annotated": "all", "margin": "receptive field", "every": "as in the study"}  # what None stands for
 
 
 def value_label(value: Any, by: str) -> str:

@@ -52,7 +52,7 @@ def scales(model: SplitNet, images: Tensor) -> dict[str, float]:
         if weight.ndim > 1
     ]
     return {
-        "mean |feature|": features.abs().mean().item(),
+        "mean feature": features.abs().mean().item(),
         "features above 0": (features > 0).float().mean().item(),
         "norm of the head": math.prod(norms),
     }

@@ -616,7 +616,7 @@ def experiment(
         Run(task, method, weight, seed, replace(condition, explained=False))
         for condition, some in pairs.items()
         for task, method in some
-        if methods.get(method).is_tuned
+        if methods.get(method).is_tuned and len(own.weights) > 1
         for weight in _candidates(settings, task, method, own.weights)
         for seed in settings.selection_seeds
     ]

@@ -27,7 +27,8 @@ HEADINGS = {
     "every": "steps between two evaluations of the loss",
     "keep": "epoch that is kept",
 }
-NONE = {"annotated": "all", "margin": "receptive field", "every": "as in the study"}  # what None stands for
+# What None stands for.
+NONE = {"annotated": "all", "margin": "receptive field", "every": "as in the study"}
 
 
 def value_label(value: Any, by: str) -> str:

@@ -244,13 +244,11 @@ class XBLDLoss(nn.Module):
             raise ValueError("margin must be given for a model without images (N, C, H, W)")
         size = images.shape[1:]
         if size not in self._margins:
-            energy, grid = cam.cell_energy(
+            field = narrowed_field(
                 self._model[0], self.layer, (size[0], size[1], size[2]), samples=16,
                 reshape=self.reshape,
             )  # fmt: skip
-            most = min(size[1:]) // 4
-            margins = [cam.field_of(energy, grid, share=share).margin for share in SHARES]
-            self._margins[size] = next((m for m in margins if m <= most), most)
+            self._margins[size] = min(field.margin, min(size[1:]) // 4)
         return self._margins[size]
 
     def _checked_head(self, logits: Tensor, labels: Tensor) -> cam.Head | None:
@@ -266,6 +264,21 @@ class XBLDLoss(nn.Module):
         if labels.ndim == 1 and not single:
             cam.class_scores(logits.detach(), labels)  # checks the labels
         return self.head or ("sigmoid" if several else None)
+
+
+def narrowed_field(
+    model: nn.Module, layer: str | nn.Module, size: tuple[int, int, int], *, samples: int = 32,
+    reshape: cam.Reshape | None = None,
+) -> cam.ReceptiveField:  # fmt: skip
+    """Receptive field whose margin is at most a quarter of the image ``(C, H, W)``, if possible.
+
+    In deep networks a cell sees most of the image. The field is that of the first of
+    :data:`SHARES` whose margin is small enough, or of the last. Other arguments as in
+    :func:`xblcore.cam.receptive_field`.
+    """
+    energy, grid = cam.cell_energy(model, layer, size, samples=samples, reshape=reshape)
+    fields = [cam.field_of(energy, grid, share=share) for share in SHARES]
+    return next((f for f in fields if f.margin <= min(size[1:]) // 4), fields[-1])
 
 
 def _checked_mask(mask: Tensor | None, name: str, logits: Tensor, images: Tensor) -> Tensor | None:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from xblcore import losses, methods
+from xblcore import cam, losses, methods
 from xblcore.data.folder import mask_path, read_folder, write_mask
 from xblcore.examples import Examples
 from xblcore.lab import refine as module
@@ -221,7 +221,7 @@ def test_the_layer_of_a_network_that_names_none():
 
 def test_the_margin_of_a_deep_network_leaves_room():
     deep = nn.Sequential(*(nn.Conv2d(1, 1, 5, padding=2) for _ in range(8)))
-    full = module.receptive_field(deep, "7", (1, 32, 32))
+    full = cam.receptive_field(deep, "7", (1, 32, 32))
     field = margin_of(deep, "7", (1, 32, 32))
     assert full.margin == 16 and field.margin <= 8
 

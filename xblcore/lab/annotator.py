@@ -150,7 +150,7 @@ class Annotator(anywidget.AnyWidget):
     def export_masks(self, folder: str | Path | None = None) -> Path:
         """Write all masks as PNG and in a COCO file, whose path is returned.
 
-        None is the folder of the annotations. Layers that nobody annotated are not written.
+        By default they go to the folder of the annotations. Layers without annotations are skipped.
         """
         home = self.annotations if folder is None else Path(folder)
         for key in itertools.product(self.names, LAYERS):

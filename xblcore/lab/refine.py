@@ -28,9 +28,10 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from xblcore import methods, metrics
-from xblcore.cam import ReceptiveField, evaluating, receptive_field
+from xblcore.cam import ReceptiveField, evaluating
 from xblcore.examples import Examples
 from xblcore.methods import Method
+from xblcore.module import narrowed_field
 from xblcore.plots.images import before_after, share_inside
 from xblcore.study import explainers
 from xblcore.study.evaluate import attributions, predict
@@ -330,17 +331,12 @@ def last_spatial_layer(model: nn.Module, images: Tensor) -> str:
 
 
 def margin_of(model: nn.Module, layer: str, size: Sequence[int]) -> ReceptiveField:
-    """Measure the receptive field by which wrong regions are widened, for images ``(C, H, W)``.
+    """Measure the field by which wrong regions are widened, for images ``(C, H, W)``.
 
-    In deep networks a cell sees most of the image. If the margin exceeds a quarter of the image,
-    it is measured for 90 %, then for 50 % of the squared gradient.
+    As in :func:`xblcore.module.narrowed_field`.
     """
     channels, height, width = size
-    for share in (1.0, 0.9, 0.5):
-        field = receptive_field(model, layer, (channels, height, width), share=share)
-        if field.margin <= min(height, width) // 4:
-            break
-    return field
+    return narrowed_field(model, layer, (channels, height, width))
 
 
 def is_marked(examples: Examples) -> Tensor:

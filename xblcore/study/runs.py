@@ -627,11 +627,7 @@ def experiment(
             some, settings=settings, condition=condition, candidates=own.weights, progress=progress
         )
         tables.append(weights.assign(condition=str(condition)))
-        chosen = weights[weights["chosen"]].set_index(["task", "method"])["weight"]
-        grid += [
-            Run(task, method, float(chosen[task, method]), seed, _relevant(condition, method))
-            for (task, method), seed in itertools.product(some, seeds)
-        ]
+        grid += _reported(weights, some, condition, seeds)
     return pd.concat(tables, ignore_index=True), results(grid, settings=settings, progress=progress)
 
 
@@ -661,14 +657,26 @@ def _chosen_grid(
 ) -> tuple[pd.DataFrame, list[Result]]:  # fmt: skip
     pairs = itertools.product(tasks, names)
     weights = choose_weights(pairs, settings=settings, progress=progress)
-    chosen = weights[weights["chosen"]].set_index(["task", "method"])["weight"]
     grid = [
-        Run(task, method, float(chosen[task, method]), seed, _relevant(condition, method))
-        for task, condition, method, seed in itertools.product(
-            tasks, conditions, names, seeds or settings.seeds
+        run
+        for task, condition in itertools.product(tasks, conditions)
+        for run in _reported(
+            weights, [(task, name) for name in names], condition, seeds or settings.seeds
         )
     ]
     return weights, results(grid, settings=settings, progress=progress)
+
+
+def _reported(
+    weights: pd.DataFrame, pairs: Sequence[tuple[str, str]], condition: Condition,
+    seeds: Sequence[int],
+) -> list[Run]:  # fmt: skip
+    """Return the runs of tasks and methods with their chosen weights, seed by seed."""
+    chosen = weights[weights["chosen"]].set_index(["task", "method"])["weight"]
+    return [
+        Run(task, method, float(chosen[task, method]), seed, _relevant(condition, method))
+        for (task, method), seed in itertools.product(pairs, seeds)
+    ]
 
 
 def _relevant(condition: Condition, method: str) -> Condition:

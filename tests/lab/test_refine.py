@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from xblcore import cam, losses, methods
 from xblcore.data.folder import mask_path, read_folder, write_mask
 from xblcore.examples import Examples
-from xblcore.lab import refine as module
 from xblcore.lab.refine import (
     accuracy,
     blanked,

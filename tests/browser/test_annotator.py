@@ -18,9 +18,13 @@ from xblcore.lab.annotator import draw_stroke
 SIZES = {"a.png": (28, 28), "b.png": (90, 30), "c.png": (300, 400)}  # height and width
 BRUSH = 28 / 16  # radius on a.png
 CELL = (
-    "from xblcore.lab.annotator import Annotator\n"
-    "cam = lambda pixels: pixels[0, ::2, ::2].astype(float)\n"
-    "annotator = Annotator({folder!r}, cam=cam, goal=2)\n"
+    "import torch\n"
+    "from torch import nn\n"
+    "from xblcore.lab.annotator import Annotator, NetworkView\n"
+    "torch.manual_seed(0)\n"
+    "model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+    "annotator = Annotator({folder!r}, cam=NetworkView(model, grey=True), goal=2)\n"
+    "annotator.sort('classes')\n"
     "annotator"
 )
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
@@ -85,14 +89,17 @@ def hand(lab, request) -> Hand:
         y, x = np.mgrid[:height, :width]
         blob = np.exp(-((4 * x / width - 2) ** 2) - (4 * y / height - 2) ** 2)
         Image.fromarray((255 * blob).astype(np.uint8)).save(folder / image)
-    sources = (CELL.format(folder=str(folder)), "annotator")
+    open_annotator(lab, name, CELL.format(folder=str(folder)), "annotator")
+    person = Hand(lab, folder)
+    person.status("Nothing marked yet, 0 of 2 images marked")
+    return person
+
+
+def open_annotator(lab: Any, name: str, *sources: str) -> None:
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     path = lab.server.folder / "notebooks" / f"{name}.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), path)
     lab.open(f"notebooks/{name}.ipynb").run_all()
-    person = Hand(lab, folder)
-    person.status("Nothing marked yet, 0 of 2 images marked")
-    return person
 
 
 def stroke(name: str, *points: tuple[float, float], radius: float = BRUSH) -> np.ndarray:
@@ -148,8 +155,7 @@ def test_one_finger_draws_and_the_page_does_not_scroll(hand):
 
 
 def test_keyboard_alone_and_undo_across_images(hand):
-    hand.page.locator(".jp-OutputArea-output").first.evaluate("output => output.tabIndex = -1")
-    hand.page.locator(".jp-OutputArea-output").first.focus()
+    hand.root.evaluate("root => { root.tabIndex = -1; root.focus(); }")
     for _ in range(30):
         hand.press("Tab")
         if hand.canvas.evaluate("canvas => canvas === document.activeElement"):
@@ -230,3 +236,101 @@ def test_reload_restart_and_export(hand):
     hand.image_is("b.png")  # the first one without a mark
     hand.drag((0.5, 0.5), (0.5, 0.6))
     hand.until("b.png")
+
+
+def test_zoom_move_and_fit(hand):
+    window = hand.root.locator(".xbl-viewport")
+    hand.canvas.scroll_into_view_if_needed()
+    fit, shown = hand.canvas.bounding_box(), window.bounding_box()
+    hand.canvas.focus()
+    hand.press("+", "+")
+    assert hand.canvas.bounding_box()["width"] == pytest.approx(2.25 * fit["width"], rel=0.01)
+    assert window.bounding_box() == shown
+    hand.click("Move")
+    x, y = shown["x"] + shown["width"] / 2, shown["y"] + shown["height"] / 2
+    before = window.evaluate("e => [e.scrollLeft, e.scrollTop]")
+    hand.page.mouse.move(x, y)
+    hand.page.mouse.down()
+    hand.page.mouse.move(x - 40, y + 30, steps=4)
+    hand.page.mouse.up()
+    after = window.evaluate("e => [e.scrollLeft, e.scrollTop]")
+    assert after == pytest.approx([before[0] + 40, before[1] - 30], abs=2)
+    hand.click("Brush")
+    box = hand.canvas.bounding_box()  # larger than what can be seen of it
+    at = [(x - box["x"]) / box["width"], (y - box["y"]) / box["height"]]
+    hand.page.mouse.click(x, y)
+    mask = hand.until("a.png")
+    assert (mask != stroke("a.png", tuple(at))).sum() <= 3
+    hand.click("Fit")
+    assert hand.canvas.bounding_box()["width"] == fit["width"]
+
+
+def test_what_if_the_marked_region_were_different(hand):
+    facing = hand.root.locator(".xbl-facing")
+    facing.get_by_text("%").wait_for()
+    hand.canvas.focus()
+    hand.press("k")
+    hand.status("mark a region as wrong in this image first")
+    hand.drag((0.5, 0.5), (0.5, 0.6))
+    hand.until("a.png")
+    hand.status("Saved, 1 of 2")
+    hand.page.mouse.move(0, 0)
+    hand.page.wait_for_timeout(300)
+    before = hand.canvas.evaluate("canvas => canvas.toDataURL()")
+    hand.click("Blank")
+    facing.get_by_text("→").wait_for()
+    hand.root.get_by_role("cell", name="wrong region blanked: changed").wait_for()
+    hand.root.get_by_role("cell", name=re.compile("[01] of 1")).wait_for()
+    hand.click("Restore")
+    facing.get_by_text("→").wait_for(state="detached")
+    hand.page.mouse.move(0, 0)
+    hand.page.wait_for_timeout(300)
+    assert hand.canvas.evaluate("canvas => canvas.toDataURL()") == before
+    hand.click("Object")
+    hand.press("s")
+    hand.status("mark a region as object")
+
+
+def test_the_strip_has_only_the_images_in_sight(lab):
+    folder = lab.server.folder / "build" / "many"
+    folder.mkdir(parents=True)
+    for n in range(1500):
+        Image.new("L", (4, 4), n % 256).save(folder / f"{n:04}.bmp")
+    (folder / "broken.jpg").write_bytes(b"broken")
+    source = "from xblcore.lab.annotator import Annotator\nAnnotator({!r})"
+    open_annotator(lab, "many", source.format(str(folder)))
+    hand = Hand(lab, folder)
+    strip = hand.root.get_by_role("listbox", name="Images")
+    strip.locator("img").first.wait_for()
+    assert strip.get_by_role("option").count() < 40
+    strip.focus()
+    hand.press("ArrowRight")
+    hand.image_is("0001.bmp")
+    hand.press("End")
+    hand.image_is("1499.bmp")
+    strip.get_by_role("option", name="Image 1500", selected=True).locator("img").wait_for()
+    hand.press("ArrowLeft")
+    hand.image_is("1498.bmp")
+    hand.drag((0.5, 0.5), (0.6, 0.5))
+    strip.get_by_role("option", name="Image 1499, marked").wait_for()
+    strip.get_by_role("option", name="Image 1497").click()
+    hand.image_is("1496.bmp")
+    hand.root.get_by_text("Files skipped: 1").click()
+    hand.root.get_by_role("row", name=re.compile("broken.jpg .*remove it")).wait_for()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (1280, 720), (390, 844)])
+def test_the_picture_fits_the_window(hand, width, height):
+    hand.page.set_viewport_size({"width": width, "height": height})
+    if width < 500:  # a person with a phone closes the list of files
+        hand.lab.command("application:toggle-left-area")
+    hand.page.wait_for_timeout(500)
+    for _ in SIZES:
+        hand.root.evaluate("root => root.scrollIntoView()")
+        box, root = hand.canvas.bounding_box(), hand.root.bounding_box()
+        assert box["x"] >= root["x"] and box["x"] + box["width"] <= root["x"] + root["width"]
+        assert box["y"] + box["height"] <= height and box["width"] * box["height"] > 20_000
+        assert hand.root.evaluate("root => root.scrollWidth <= root.clientWidth + 1")
+        hand.canvas.focus()
+        hand.press("n")
+        hand.page.wait_for_timeout(300)

@@ -51,5 +51,9 @@ def test_from_a_folder_to_a_refined_model(lab):
     assert after > before + 20
     described = lab.page.locator("figure.xbl-refined img").get_attribute("alt")
     assert "25 marked images" in described
+    annotator = lab.page.locator(".xbl-annotator").first
+    rows = annotator.get_by_role("row", name=re.compile("region blanked")).all_inner_texts()
+    changed, correct = ([int(n) for n in re.findall(r"(\d+) of 25", row)] for row in rows)
+    assert changed[0] > changed[1] and correct[0] < correct[1]
     masks = lab.server.folder / "build" / "sample" / "images" / "annotations"
     assert len(list(masks.rglob("*.png"))) == 25 and (masks / "refined.pt").is_file()

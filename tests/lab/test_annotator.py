@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
@@ -16,11 +18,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import nn
 
 from xblcore.data.folder import LAYERS, mask_path, read_mask, write_mask
 from xblcore.lab import annotator as module
-from xblcore.lab.annotator import Annotator, cam_of, draw_stroke
+from xblcore.lab.annotator import Annotator, NetworkView, draw_stroke, suspicion
 
 SIZE = (8, 10)
 NAMES = ("a/1.png", "b/3.png", "a/2.png")  # the classes in turn
@@ -251,18 +254,159 @@ def test_the_coco_file_evaluates_to_one_against_itself(folder):
         assert annotation["area"] == mask.sum() and annotation["iscrowd"] == 0
 
 
-def test_cams_are_overlaid_and_what_fails_is_shown(folder):
+class Brightness(nn.Module):
+    """Class b if the pixels of a region are bright; its CAM has the bright ones of the region."""
+
+    def __init__(self, *region: slice) -> None:
+        super().__init__()
+        self.features, self.region = nn.Identity(), region
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        level = self.features(images)[:, 0, *self.region].mean((1, 2))
+        return torch.stack([0.3 - level, level - 0.3], 1) * 10
+
+
+CORNER, BODY = Brightness(slice(2), slice(2)), Brightness(slice(4, 7), slice(4, 7))
+
+
+@pytest.fixture
+def flawed(tmp_path: Path) -> Path:
+    """Six images whose corner and body are bright in class b; the corner of a/2 lies."""
+    for n in range(6):
+        name = f"{'ab'[n % 2]}/{n}.png"
+        pixels = np.zeros(SIZE, np.uint8)
+        pixels[:2, :2] = 255 * (n % 2) if n != 2 else 255
+        pixels[4:7, 4:7] = 255 * (n % 2)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / name)
+    return tmp_path
+
+
+def test_what_the_network_says_and_whether_refining_helped(flawed):
+    """All counts by hand: before refining the corner decides, after it the body does."""
+    widget = Annotator(flawed, cam=NetworkView(CORNER, grey=True, layer="features"))
+    corner = np.zeros(SIZE, bool)
+    corner[:2, :2] = True
+    names = ("a/2.png", "b/1.png", "a/4.png")  # as in a long session; the others are not marked
+    for name in names:
+        widget.mark(name, "wrong", corner)
+    widget.show_image("a/2.png")
+    assert widget.facts["label"] == "a" and widget.facts["predictions"] == ["\u2717 b (100%)"]
+    assert decoded(widget.cam_image).shape == (*SIZE, 4)
+    order = [name for name in widget.names if name in names]
+    receive(widget, "change", change="blanked")
+    # Blanked corners are dark: b/1 and a/2 become class a.
+    assert widget.facts["evidence"] == [
+        ["wrong region blanked: changed", "2 of 3"], ["wrong region blanked: correct", "2 of 3"],
+        *widget.facts["evidence"][2:],
+    ]  # fmt: skip
+    assert widget.facts["predictions"][0].startswith("\u2717 b (100%) \u2192 \u2713 a")
+    assert widget.facts["change"] and not decoded(widget.image)[:2, :2].any()
+    receive(widget, "go", to=widget.facts["index"])
+    assert not widget.facts["change"] and decoded(widget.image)[0, 0].tolist() == [255] * 3
+    widget.compare(NetworkView(BODY, grey=True, layer="features"))
+    rows = {text: counts for text, *counts in widget.facts["evidence"]}
+    assert rows["wrong region blanked: changed"] == ["2 of 3", "0 of 3"]
+    assert rows["wrong region swapped: changed"][1] == "0 of 3"
+    assert rows["wrong region swapped: correct"][1] == "3 of 3"
+    # b/1 gets the corner of the next marked image of class a.
+    turn = order[order.index("b/1.png") + 1 :] + order
+    dark = next(name for name in turn if name[0] == "a") == "a/4.png"
+    receive(widget, "go", to=widget.names.index("b/1.png"))
+    receive(widget, "change", change="swapped")
+    first = widget.facts["predictions"][0]
+    assert first.endswith("\u2717 a (100%)" if dark else "\u2713 b (100%)")
+    assert widget.facts["network"] == 1 and len(widget.facts["predictions"]) == 2
+    stroke(widget, (5.0, 5.0))
+    assert not widget.facts["evidence"] and not widget.facts["change"]  # counted for other marks
+    for network, region in ((1, np.s_[4:7, 4:7]), (0, np.s_[:2, :2])):
+        receive(widget, "network", network=network)
+        seen = decoded(widget.cam_image)[..., 3]
+        assert seen[region].all() and seen.sum() == seen[region].sum()
+    widget.compare(None)
+    assert len(widget.facts["predictions"]) == 1
+
+
+def test_a_change_needs_marks(flawed):
+    widget = Annotator(flawed, cam=NetworkView(CORNER, grey=True, layer="features"))
+    receive(widget, "change", change="blanked")
+    assert widget.facts["error"] and "mark a region as wrong" in widget.facts["status"]
+    stroke(widget, (0.5, 0.5))
+    receive(widget, "change", change="swapped")
+    assert widget.facts["error"] and "another class" in widget.facts["status"]
+    assert [row[1] for row in widget.facts["evidence"]][:1] != []  # blanking was counted
+
+
+def test_images_in_a_flat_folder_have_no_label(tmp_path):
+    Image.new("L", SIZE[::-1], 255).save(tmp_path / "x.png")
+    widget = Annotator(tmp_path, cam=NetworkView(CORNER, grey=True, layer="features"))
+    assert widget.facts["predictions"] == ["1 (100%)"] and not widget.facts["label"]
+    widget.mark("x.png", "object", np.eye(*SIZE, dtype=bool))
+    widget.compare(NetworkView(BODY, grey=True, layer="features"))
+    assert widget.facts["evidence"] == [["object region blanked: changed", "0 of 1", "0 of 1"]]
+
+
+def test_suspicion_by_hand():
+    maps = torch.zeros(4, 3, 3)
+    maps[0, 1, 1] = 5  # the centre
+    maps[1, 0, 0] = 2  # a corner: its centre is two thirds of the half diagonal away
+    maps[2, 0, 0] = maps[2, 1, 1] = 1
+    found = suspicion(maps, torch.tensor([1.0, 0.9, 0.9, 1.0]))
+    torch.testing.assert_close(found, torch.tensor([0, 0.6, 0.3, 0]))
+
+
+def test_the_most_suspicious_come_first_and_classes_in_turn(flawed):
+    for n, at in ((6, (3, 4)), (8, (0, 9))):  # bright in the middle, and in another corner
+        pixels = np.zeros(SIZE, np.uint8)
+        pixels[at] = 255
+        Image.fromarray(pixels).save(flawed / "a" / f"{n}.png")
+    view = NetworkView(Brightness(slice(None), slice(None)), grey=True, layer="features")
+    widget = Annotator(flawed, cam=view)
+    numbers = [name[2] for name in widget.names if name[0] == "a"]
+    assert numbers == ["8", "2", "6", "0", "4"]
+    assert {name[0] for name in widget.names[:2]} == {"a", "b"}
+    receive(widget, "sort", order="classes")
+    assert widget.names[:3] == ("a/0.png", "b/1.png", "a/2.png")
+    path, noise = flawed / "b" / "0.jpg", np.random.default_rng(0).bytes(10_000)
+    Image.frombytes("L", (100, 100), noise).save(path)
+    path.write_bytes(path.read_bytes()[:5000])  # truncated: only its header can be read
+    again = Annotator(flawed, cam=view)
+    assert [name for name in again.names if name[0] == "b"] == [
+        "b/1.png", "b/3.png", "b/5.png", "b/0.jpg",
+    ]  # fmt: skip
+
+
+def test_thumbnails_of_what_can_be_read(folder):
+    widget = Annotator(folder)
+    (folder / NAMES[1]).write_bytes(b"")
+    sent = []
+    widget.send = lambda content, buffers: sent.append((content, buffers))
+    widget._receive(widget, {"do": "thumbnails", "images": [2, 1]}, [])
+    ((content, (picture,)),) = sent
+    assert content["thumbnails"] == [2]
+    assert decoded(picture)[0, 0].tolist() == [40, 0, 0]
+
+
+def test_the_colours_of_marks_are_not_in_the_colour_map_of_the_cam():
+    text = Path(module.__file__).with_suffix(".js").read_text(encoding="utf-8")
+    colours = re.findall(r'{ colour: "#(\w{6})"', text)
+    lab = [rgb2lab([[[int(one[n : n + 2], 16) / 255 for n in (0, 2, 4)]]]) for one in colours]
+    viridis = rgb2lab(mpl.colormaps["viridis"](np.linspace(0, 1, 256))[None, :, :3])
+    assert len(lab) == 2 and deltaE_ciede2000(*lab).item() > 25
+    assert all(deltaE_ciede2000(viridis, one).min() > 25 for one in lab)  # orange has 21
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"size": (5, 5)}, "SIZE and GREY"), ({"grey": False}, "SIZE and GREY"),
+     ({"classes": ["a", "b", "c"]}, "CLASSES"), ({}, "")],
+)  # fmt: skip
+def test_errors_name_the_variables_of_the_notebook(flawed, options, message):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
-    widget = Annotator(folder, cam=cam_of(model, size=(4, 4), grey=True))
-    cam = decoded(widget.cam_image)
-    assert cam.shape == (2, 2, 4) and cam[..., 3].max() == 255
-    widget.show_cam(cam_of(model))  # three channels of another size
-    assert widget.facts["error"] and widget.cam_image == b""
-    widget.show_cam(lambda pixels: np.zeros((2, 2)))
-    assert not widget.facts["error"] and not decoded(widget.cam_image)[..., 3].any()
-    widget.show_cam(None)
-    assert widget.cam_image == b""
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(96, 2))
+    widget = Annotator(flawed, cam=NetworkView(model, **({"grey": True} | options)))
+    assert message in widget.facts["status"] and widget.facts["error"] == bool(message)
+    assert bool(widget.cam_image) != bool(message)
 
 
 def test_a_large_image_is_shown_smaller_and_no_mark_is_lost(tmp_path, monkeypatch):

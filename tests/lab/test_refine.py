@@ -20,12 +20,12 @@ from xblcore.lab.refine import (
     blanked,
     flip_rates,
     last_spatial_layer,
-    margin_of,
     refine,
     repeated,
     swapped,
 )
 from xblcore.methods import Method
+from xblcore.module import narrowed_field
 from xblcore.study import models
 from xblcore.study.train import TrainConfig, fit
 
@@ -221,7 +221,7 @@ def test_the_layer_of_a_network_that_names_none():
 def test_the_margin_of_a_deep_network_leaves_room():
     deep = nn.Sequential(*(nn.Conv2d(1, 1, 5, padding=2) for _ in range(8)))
     full = cam.receptive_field(deep, "7", (1, 32, 32))
-    field = margin_of(deep, "7", (1, 32, 32))
+    field = narrowed_field(deep, "7", (1, 32, 32))
     assert full.margin == 16 and field.margin <= 8
 
 
@@ -236,7 +236,12 @@ def test_marked_images_are_repeated(share, times):
     [
         (TRAIN, "best", {}, "method must be one of"),
         (TRAIN, "dfr", {}, "method must have an explanation loss"),
-        (TRAIN, "xbl_d_plus", {"classes": ["a"]}, "classes must have a name for each of 2 logits"),
+        (
+            TRAIN,
+            "xbl_d_plus",
+            {"classes": ["a"]},
+            r"classes \(CLASSES in the notebook\)",
+        ),
         (TRAIN, "oracle", {}, "method must train on the given images"),
         (only(TRAIN, "wrong", 0), "xbl_d_plus", {}, "examples must have marks"),
         (only(TRAIN, "object"), "rrr", {}, "examples must have marks that 'rrr' can use"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 
 from matplotlib import colors
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
@@ -67,6 +70,43 @@ def unexplained(fig: Figure) -> set[str]:
             if isinstance(dots, PathCollection):
                 used |= {colors.to_hex(colour) for colour in dots.get_facecolors()}
     return used - known
+
+
+def alike_without_colour(fig: Figure) -> list[tuple[str, str]]:
+    """Return the pairs of legend entries that look the same if printed in grey."""
+    handles = [handle for legend in fig.legends for handle in legend.legend_handles]
+    looks = {str(handle.get_label()): _look(handle) for handle in handles}
+    return [(a, b) for a, b in itertools.combinations(looks, 2)
+            if looks[a][1:] == looks[b][1:] and abs(looks[a][0] - looks[b][0]) < 0.15]  # fmt: skip
+
+
+def _look(handle: Artist) -> tuple[float, str]:
+    """Lightness from 0 to 1, and everything else that tells a legend entry from others."""
+    if isinstance(handle, Patch):
+        red, green, blue = colors.to_rgb(handle.get_facecolor())
+        return 0.299 * red + 0.587 * green + 0.114 * blue, "patch"
+    assert isinstance(handle, Line2D)
+    dashes = handle._dash_pattern  # of the style as given; get_linestyle has names only
+    size = handle.get_markersize() if handle.get_marker() == "o" else 0
+    return 0.0, f"{handle.get_marker()} {size} {dashes} {handle.get_linewidth()}"
+
+
+def beyond_without_arrow(fig: Figure) -> list[str]:
+    """Return the intervals that exceed their axis without an arrow."""
+    found = []
+    for ax in fig.axes:
+        left, right = ax.get_xlim()
+        arrows = {(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines
+                  if line.get_marker() in ("<", ">")}  # fmt: skip
+        for line in ax.lines:
+            if line.get_marker() != "|":
+                continue
+            (low, high), y = line.get_xdata(), line.get_ydata()[0]
+            if (low < left and (left, y) not in arrows) or (
+                high > right and (right, y) not in arrows
+            ):
+                found.append(f"{ax.get_xlabel()}: {low} to {high} at {y}")
+    return found
 
 
 def arrows(ax: Axes) -> int:

@@ -45,8 +45,10 @@ def test_the_gallery_shows_accuracies_and_wrong_predictions() -> None:
         "ERM\nclean acc. 0.12", "RRR\nclean acc. 0.12"
     ]  # fmt: skip
     assert [ax.get_xlabel() for ax in fig.axes[4:6]] == ["zebra", "✗ train"]
-    assert "on the decoy: 1.00 for ERM, 0.00 for RRR" in layout.title(fig)
-    assert "all zero for every method" in layout.title(gallery({"rrr_g": cams["rrr_g"]}))
+    title = layout.title(fig)
+    assert "on the decoy: 1.00 for ERM, 0.00 for RRR (1 left out: an all-zero map)" in title
+    alone = gallery({"rrr_g": cams["rrr_g"]})
+    assert "on the decoy: undefined (1 left out: an all-zero map)" in layout.title(alone)
 
 
 @pytest.mark.parametrize(("wrong", "text"), [

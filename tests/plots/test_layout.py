@@ -1,8 +1,12 @@
-"""Every figure: texts are legible, the title names the data, the legend explains every mark."""
+"""Every figure, on the largest and the smallest inputs: legible, also in print without colours.
+
+The title names the data, the legend explains every mark, and arrows show what exceeds an axis.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,16 +14,19 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from tests.plots import layout
+from tests.plots import layout, test_claims
 from tests.plots.synthetic import EXPLAINERS, make_history, make_runs, make_weights
+from xblcore.decoys import Decoy
 from xblcore.methods import METHODS
 from xblcore.plots import charts, experiments, images
 from xblcore.study import claims, tables
 
 ALL = tuple(METHODS)
+LONG = replace(METHODS["rrr"], name="long", label="A loss with a rather long name",
+               marker="$L$")  # fmt: skip
 STUDY = ("erm", "oracle", "xbl_d", "xbl_d_plus", "xbl_d_plus_first", "xbl_d_released",
          "xbl_overlap", "activation", "shuffled_masks", "centre_prior", "uniform", "rrr",
-         "rrr_g")  # fmt: skip
+         "rrr_g", "long")  # fmt: skip
 ONE = ("xbl_d_plus",)
 COCO = ("decoy_coco", "stand-in")
 TINY = ("decoy_cifar10", "tiny")
@@ -50,7 +57,7 @@ def forest(methods: tuple[str, ...]) -> Figure:
 
 
 def gradients(*methods: str) -> Figure:
-    blocks = [f"features.{n}.body.{part}.weight" for n in (3, 4, 5) for part in (0, 1, 3, 4)]
+    blocks = [f"backbone.features.{n}.body.{part}.weight" for n in range(5) for part in range(4)]
     names = ["features.0.weight", *blocks, "head.2.weight", "head.2.bias"]
     norms = {
         method: {name: (10.0**-n, 0.0 if method == "xbl_d_released" else 10.0 ** (n % 4))
@@ -66,7 +73,8 @@ def condition(by: str, *values: object, methods: tuple[str, ...] = STUDY) -> Fig
 
 
 RNG = np.random.default_rng(0)
-CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "automobile", "Sandal", "train", "zebra")
+CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "a class with a long name", "Sandal",
+           "train", "zebra")  # fmt: skip
 DECOY = np.zeros((8, 12, 12), bool)
 DECOY[:, -3:, -3:] = True
 PICTURES = RNG.random((8, 3, 12, 12))
@@ -95,10 +103,29 @@ def over_training(epochs: int) -> Figure:
     )  # fmt: skip
 
 
+def before_after(count: int) -> Figure:
+    names, marks = [CLASSES[4]] * count, DECOY[:count]
+    return images.before_after(
+        plt.figure(), PICTURES[:count], *RNG.random((2, count, 6, 6)), decoy_mask=marks,
+        object_mask=np.roll(marks, 4, 1), truth=names, predictions=(["zebra"] * count, names),
+    )  # fmt: skip
+
+
+def far(lowest: float, highest: float) -> Figure:
+    """A summary whose intervals and seeds lie far beyond the axes, and one undefined method."""
+    runs = make_runs(STUDY, tasks=[TINY])
+    table = tables.summarise(runs)
+    table = table.assign(ci_low=table["ci_low"] + lowest, ci_high=table["ci_high"] + highest,
+                         nan_share=0.5)  # fmt: skip
+    table.loc[table["method"] == "rrr", ["mean", "ci_low", "ci_high"]] = np.nan
+    return charts.summary(plt.figure(), runs, table)
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "summary": lambda: summary(STUDY, ("decoy_fashion_mnist", "original"), TINY, COCO),
     "summary, one task": lambda: summary(ALL, TINY),
     "summary, one method": lambda: summary(ONE, TINY),
+    "summary, wide intervals": lambda: far(-3.0, 3.0),
     "weights": lambda: charts.weight_selection(
         plt.figure(), make_weights(ALL, steps=8), data="tiny"
     ),
@@ -119,6 +146,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "feedback": lambda: condition("feedback", "incomplete", "dilated", "jittered", "boxes",
                                   "random", "adversarial"),
     "annotated": lambda: condition("annotated", 25, 100, 400, 1600),
+    "decoys": lambda: condition("decoy", Decoy(size=8, place="top_left", predictive=0.9), Decoy()),
     "switch_on, undefined": lambda: condition("switch_on", 1, 3, methods=("erm", "oracle", *ONE)),
     "examples": lambda: examples(8),
     "examples, two": lambda: examples(2),
@@ -126,22 +154,31 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "gallery, one method": lambda: gallery(ONE, 2),
     "over training": lambda: over_training(20),
     "over training, one epoch": lambda: over_training(1),
+    "before and after": lambda: before_after(8),
+    "before and after, one image": lambda: before_after(1),
+    **test_claims.FIGURES,
 }  # fmt: skip
 
 
-@pytest.fixture(params=FIGURES)
-def fig(request: pytest.FixtureRequest) -> Figure:
-    return FIGURES[request.param]()
+@pytest.fixture(autouse=True)
+def long_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, LONG.name, LONG)
+    monkeypatch.setitem(tables.LABELS, LONG.name, LONG.label)
 
 
 @pytest.mark.filterwarnings("error:constrained_layout")
-def test_texts_neither_overlap_nor_are_cut_off_and_the_title_names_the_data(fig: Figure) -> None:
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_can_be_read(name: str) -> None:
+    fig = FIGURES[name]()
     boxes = layout.texts(fig)
     assert layout.overlapping(boxes) == []
     assert layout.cut_off(fig, boxes) == []
-    titles = fig.get_suptitle()
-    assert "tiny data" in titles or "tiny and stand-in data" in titles or "partly" in titles
+    title = fig.get_suptitle()
+    data = ("tiny data", "tiny and stand-in data", "partly", "annotated images")
+    assert any(kind in title for kind in data)
     assert layout.legend_labels(fig)
+    assert layout.alike_without_colour(fig) == []
+    assert layout.beyond_without_arrow(fig) == []
 
 
 @pytest.mark.parametrize("name", ["weights", "curves", "metrics", "gradients", "feedback"])

@@ -124,6 +124,16 @@ def test_what_has_not_been_run_is_undecided() -> None:
     assert found["C4"]["estimate"] == 0
 
 
+def test_paragraphs_have_the_deciding_numbers_and_name_stand_in_data() -> None:
+    for data in ("original", "stand-in"):
+        found = judged(make_runs(data=data))
+        for part in found["C1"]["parts"]:
+            assert (part["statistic"] in found["C1"]["paragraph"]) == part["decides"]
+        for claim in found.values():
+            assert ("stand-in" in claim["paragraph"]) == (data == "stand-in")
+            assert "nan" not in claim["paragraph"]
+
+
 @pytest.mark.parametrize(
     ("clean", "expected"),
     [({}, S), ({"xbl_d_plus": 0.3}, C), ({"uniform": 0.9}, C)],  # the last: worse than one control

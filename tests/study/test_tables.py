@@ -178,3 +178,36 @@ def test_files_have_the_same_bytes_for_the_same_numbers(tmp_path: Path) -> None:
     assert tables.markdown(table) == (
         "| name | value |\n| --- | --- |\n| a | 0.3333333333333333 |\n| b | nan |\n"
     )
+
+
+def test_overview_by_hand(tmp_path: Path) -> None:
+    """Also of runs that were written and read, without the columns of conditions."""
+    values = {"erm": (0.2, 1.0), "oracle": (0.6, 0.1), "rrr": (0.5, 0.3)}
+    found = runs.table(
+        result("decoy_coco", method, seed,
+               {("test_clean", "none", "accuracy"): clean,
+                ("test_decoy", "none", "decoy_flip_rate"): flips}, data="stand-in")
+        for method, (clean, flips) in values.items()
+        for seed in (0, 1)
+    )  # fmt: skip
+    costs = pd.DataFrame({"method": ["rrr", "rrr", "erm"], "ratio": [1.5, 2.0, 1.0]})
+    tables.write_csv(found.dropna(axis="columns", how="all"), tmp_path / "runs.csv")
+    read = tables.read_csv(tmp_path / "runs.csv")
+    assert read is not None
+    for table in (found, read):
+        rows = tables.overview(table, costs).set_index("Method")
+        assert [*rows.columns] == [
+            "Decoy MS-COCO (stand-in data): recovery", "Decoy MS-COCO (stand-in data): flips",
+            "Cost of a step",
+        ]  # fmt: skip
+        assert [*rows.loc["RRR"]] == ["0.75", "0.30", "1.50 to 2.00"]
+        assert [*rows.loc["Oracle"]] == ["1.00", "0.10", "–"]
+
+
+@pytest.mark.parametrize(("task", "expected"), [("decoy_cifar10", 1), ("natural_shortcut", 2)])
+def test_collapsed_seeds_are_at_the_chance_level_of_their_task(task: str, expected: int) -> None:
+    found = runs.table(
+        result(task, "rrr", seed, {("val", "none", "accuracy"): accuracy})
+        for seed, accuracy in enumerate((0.1, 0.5, 0.9))
+    )
+    assert tables.collapsed(found) == expected

@@ -10,7 +10,7 @@ import course
 import numpy as np
 import pytest
 import torch
-from course import cams, distances, gaming, measuring, overlap, shortcut
+from course import cams, distances, gaming, measuring, overlap, photographs, shortcut
 from course.exercise import Case, Exercise, Feedback, difference
 from scipy.ndimage import distance_transform_edt
 
@@ -58,13 +58,13 @@ ROW = [[1.0, 0.0, 0.0, 0.0]]
 @pytest.mark.parametrize(
     ("exercise", "arguments", "expected"),
     [
-        (shortcut.class_of_patch, (180,), 3),
         (shortcut.flip_rate, (torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 0, 4])), 0.25),
         (shortcut.recovery, (0.6, 0.4, 0.8), 0.5),
         (cams.grad_cam, (cams.FEATURES, cams.GRADIENTS), [[2, 0], [0, 2]]),
         (cams.hires_cam, (cams.FEATURES, cams.GRADIENTS), [[8, 3], [0, -1]]),
         (overlap.overlap, (overlap.CAM, overlap.DECOY), 1.3125),
         (distances.distances, (np.array(ROW) > 0,), [[0, 1, 2, 3]]),
+        (photographs.activation, (torch.tensor([[[[-1.0]], [[2.0]]]]), torch.ones(1, 1, 1)), 3.0),
         (distances.combined, (torch.tensor([0.0]), torch.tensor([True]), 0.3), [0.3]),
         (measuring.distance_focus, (measuring.NEAR, measuring.DISTANCE), 1 - 0.2 / 3),
         (measuring.distance_focus, (measuring.FAR, measuring.DISTANCE), 0.8),
@@ -122,45 +122,14 @@ def test_nonsense_gets_a_hint(exercise):
         assert "Traceback" not in repr(feedback)
 
 
-def by_table(grey):
-    return {255 - 25 * k: k for k in range(10)}[grey]
-
-
-def by_question(grey):
-    return 0 if grey == 255 else (255 - grey) // 25
-
-
-def with_a_tuple(features, logits, penalty, signs):
-    score = (signs * (logits - logits.mean(1, keepdim=True))).sum()
-    gradient = torch.autograd.grad(score, features, create_graph=True)
-    return ((gradient * features).sum(1).abs() * penalty).sum((1, 2)).mean()
-
-
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [
-        ("class_of_patch", lambda grey: int((255 - grey) / 25)),
-        ("class_of_patch", lambda grey: round((255 - grey) / 25)),
-        ("class_of_patch", by_table),
-        ("class_of_patch", by_question),
-        ("xbl_d_plus", with_a_tuple),
-    ],
-)
-def test_a_typical_error_has_its_own_hint(name, answer):
-    feedback = EXERCISES[name](answer)
-    assert not feedback.passed
-    assert "stopped in the line" in feedback.message
-    assert feedback.hint in EXERCISES[name].errors.values()
-
-
 @pytest.mark.parametrize(
     ("detector", "about"),
     [
         (lambda e: e.grad_cam_wrong > 0.2, 2),
-        (lambda e: e.held_out_wrong > 0.2, 4),
-        (lambda e: (e.flip_rate or 0) > 0.2, 5),
-        (lambda e: e.flip_rate > 0.2 if e.flip_rate else e.held_out_wrong > 0.2, 7),
-        (lambda e: e.grad_cam_wrong > 0.2 if e.flip_rate is None else e.flip_rate > 0.2, 5),
+        (lambda e: e.held_out_wrong > 0.2, 5),
+        (lambda e: (e.flip_rate or 0) > 0.2, 4),
+        (lambda e: e.flip_rate > 0.2 if e.flip_rate else e.held_out_wrong > 0.2, 5),
+        (lambda e: e.grad_cam_wrong > 0.2 if e.flip_rate is None else e.flip_rate > 0.2, 4),
         (lambda e: True, 1),
     ],
 )
@@ -183,18 +152,12 @@ def with_blank(cam):
     return weights * cam
 
 
-def in_place(cam):
-    cam *= 2
-    return cam * 1
-
-
 @pytest.mark.parametrize(
     ("function", "message"),
     [
         (..., "still has a blank"),
         (lambda cam: ..., "still has a blank"),
         (with_blank, "still has a blank"),
-        (in_place, "changes its argument"),
         (lambda cam: cam.detach() * 2, "no gradient"),
         (lambda cam: (cam * 2).tolist(), "no gradient"),
         (lambda cam: cam.unknown, "stopped in the line"),
@@ -213,9 +176,7 @@ def test_what_is_wrong_with_a_function(function, message):
     [
         (2.0, 3.0, "the value must be 3, got 2."),
         (MAP + torch.tensor([[0.0, 0], [1, 0]]), MAP, "the value at [1, 0] must be 3, got 4."),
-        (-MAP, MAP, "the sign is wrong everywhere."),
         (MAP * 4, MAP, "everything is 4 times the expected value; is something not normalised?"),
-        (MAP.T, MAP, "rows and columns are swapped."),
         (torch.ones(2), 1.0, "the shape must be (), got (2,); () is a single number."),
         (None, MAP, "the result is None; does the function end with `return`?"),
         ("text", MAP, "numbers are needed, got str."),
@@ -225,6 +186,7 @@ def test_what_is_wrong_with_a_function(function, message):
         (math.nan, math.nan, None),
         (MAP + 1e-7, MAP, None),
         ((0, np.int64(4)), [0, 4], None),
+        ([torch.tensor(0.0), torch.tensor(4)], [0, 4], None),
     ],
 )
 def test_a_difference_in_words(got, expected, problem):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 WORKSHOP = Path(__file__).parents[2] / "notebooks" / "workshop"
-NOTEBOOKS = sorted(WORKSHOP.glob("*.ipynb"))
+NOTEBOOKS = sorted(WORKSHOP.glob("**/[0-9]_*.ipynb"))
 MOST_LINES = 15
 
 
@@ -88,7 +89,24 @@ def test_code_cells_are_short_and_have_no_outputs(path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert max(len(cell.source.splitlines()) for cell in code) <= MOST_LINES
     assert not any(cell.outputs or cell.execution_count for cell in code)
-    assert any(tagged(cell, "exercise") for cell in code)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_explanations_and_solutions_are_folded(path):
+    for cell in cells(path):
+        if cell.cell_type == "markdown":
+            unfolded = re.sub("<details>.*?</details>", "", cell.source, flags=re.DOTALL)
+            assert "Explain</b>" not in unfolded and "<details" not in unfolded
+        elif tagged(cell, "solution"):
+            assert cell.metadata.jupyter.source_hidden
+            assert cell.source.startswith("# ")  # JupyterLab shows the first line of a folded cell
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_links_lead_to_files(path):
+    for cell in cells(path):
+        for target in re.findall(r"\]\(([^)#:]+)\)", cell.source):
+            assert (path.parent / target).is_file()
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +130,7 @@ def test_learners_get_everything_but_the_solutions(for_learners, path):
 
 def test_blanks_stop_nothing(for_learners):
     """The notebook with the least training."""
-    notebook = nbformat.read(for_learners / NOTEBOOKS[1].name, as_version=4)
+    notebook = nbformat.read(for_learners / "2_grad_cam_by_hand.ipynb", as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": WORKSHOP}}).execute()
     outputs = [cell.outputs[0] for cell in notebook.cells if tagged(cell, "exercise")]
     assert all("still has a blank" in output["data"]["text/plain"] for output in outputs)

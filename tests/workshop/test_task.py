@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from course import distances, figures, gaming, measuring, task
+from course import check, distances, figures, gaming, measuring, task
 from matplotlib.colors import same_color
 from torch import nn
 
@@ -42,6 +42,55 @@ def test_the_cells_of_the_decoy_and_those_that_see_it(examples):
     assert task.cells(examples).decoy_mask[0].sum() == 4
     assert task.cells(examples, margin=task.MARGIN).decoy_mask[0].sum() == 16
     assert task.patch_greys(examples).tolist() == [200] * COUNT
+
+
+def test_photographs_or_garments(examples, monkeypatch, capsys):
+    loaded = []
+    monkeypatch.setattr(task, "load", lambda *args, **_: loaded.append(args))
+    for here in (True, False):
+        monkeypatch.setattr(task, "is_here", lambda name, here=here: here and name == task.PHOTOS)
+        task.load_photos()
+    assert loaded == [(task.PHOTOS,), ()]
+    assert capsys.readouterr().out.count("CIFAR-10") == 1
+
+
+def test_a_network_for_photographs(examples):
+    photos = Examples(
+        torch.zeros(COUNT, 3, 32, 32), examples.labels, *torch.zeros(2, COUNT, 32, 32).bool()
+    )
+    photos.decoy_mask[:, :4, :4] = True
+    model = task.train(
+        photos, "xbl_d_plus", network="three_conv_cnn", margin=5, epochs=1, progress=False
+    )
+    assert model.features(photos.images).shape[2:] == task.grid(photos.images) == (16, 16)
+    assert task.names(photos)[:2] == ["airplane", "automobile"]
+    assert task.names(examples)[:2] == ["T-shirt/top", "Trouser"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "seconds", "answer"),
+    [
+        (set(), 1, "Ready."),
+        (set(), 100, "Ready, but slow"),
+        ({task.PHOTOS}, 1, "Ready."),
+        ({task.GARMENTS}, 1, "Not ready"),
+        ({"anywidget"}, 1, "Not ready"),
+    ],
+)
+def test_the_check_of_the_day_before(missing, seconds, answer, monkeypatch, capsys):
+    def version(name):
+        if name in missing:
+            raise check.PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(check, "version", version)
+    monkeypatch.setattr(task, "is_here", lambda name: name not in missing)
+    monkeypatch.setattr(task, "load", lambda: {"train": None})
+    monkeypatch.setattr(task, "train", lambda *_, **__: None)
+    clock = iter((0.0, float(seconds)))
+    monkeypatch.setattr(check.time, "perf_counter", lambda: next(clock))
+    assert check.verdict().startswith(answer)
+    assert ("photographs are missing" in capsys.readouterr().out) == (task.PHOTOS in missing)
 
 
 def test_each_decoy_is_in_the_corner():

@@ -1,14 +1,19 @@
-"""The annotator: a brush over images and over what the model looks at; its help lists the keys."""
+"""The annotator: a brush over images and what a network looks at, and a test of what was marked.
+
+Images whose prediction is most suspicious come first, see :func:`suspicion`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anywidget
 import matplotlib as mpl
@@ -18,21 +23,62 @@ import traitlets
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
-from torch import nn
+from torch import Tensor, nn
+from tqdm.auto import tqdm
 
-from xblcore import project
+from xblcore import metrics, project
 from xblcore.data import folder as folders
 from xblcore.data.folder import LAYERS, Key, Layer
 from xblcore.decoys import Mask, Pixels
 from xblcore.distance import to_grid
-from xblcore.lab.refine import EXPLAINER, device_of, last_spatial_layer
+from xblcore.examples import Examples
+from xblcore.lab import refine
 from xblcore.study.evaluate import attributions
 
 LONGEST = 1024  # pixels of a side of what is sent to the browser; masks keep all pixels
+THUMBNAIL = 64
+SCANNED = 500  # images among which the suspicious ones are looked for
 COCO_FILE = "coco.json"
 
-Cam = Callable[[Pixels], NDArray[np.floating]]
 Change = tuple[Key, NDArray[np.intp]]  # pixels that were toggled, as positions in the flat mask
+Order = Literal["suspicious", "classes"]
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkView:
+    """A network as :class:`Annotator` shows it: predictions, and their HiResCAMs.
+
+    The score is the log probability, which contains evidence against the other classes too.
+
+    Args:
+        model: maps images ``(N, C, H, W)`` in [0, 1] to logits.
+        size: height and width that it takes; None: those of the images.
+        grey: one channel instead of three.
+        layer: None: ``model.cam_layer``, else the last layer with a spatial output.
+        classes: names of the sub-folders in the order of the logits; empty: sorted.
+    """
+
+    model: nn.Module
+    _: KW_ONLY
+    size: tuple[int, int] | None = None
+    grey: bool = False
+    layer: str | None = None
+    classes: Sequence[str] = ()
+
+    def inputs(self, path: Path) -> Tensor:
+        """Read an image as the network takes it, uint8 ``(1, C, H, W)``."""
+        return torch.from_numpy(folders.read_image(path, size=self.size, grey=self.grey))[None]
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Return probabilities ``(N, classes)`` of images ``(N, C, H, W)``."""
+        images = images.to(refine.device_of(self.model))
+        return refine.class_logits(self.model, images, self.classes).softmax(1).cpu()
+
+    def cams(self, images: Tensor) -> Tensor:
+        """Return attributions ``(N, h, w)`` of the predictions."""
+        images = images.to(refine.device_of(self.model))
+        layer = self.layer or refine.last_spatial_layer(self.model, images[:1].float() / 255)
+        return attributions(self.model, images, refine.EXPLAINER, layer=layer).cpu()
 
 
 class Annotator(anywidget.AnyWidget):
@@ -42,8 +88,7 @@ class Annotator(anywidget.AnyWidget):
 
     Args:
         folder: images, in one sub-folder for each class or not.
-        cam: maps an image uint8 ``(3, H, W)`` to an attribution ``(h, w)``, see :func:`cam_of`;
-            None: no overlay.
+        cam: the network to look at; None: show nothing but the images.
         goal: number of images to mark; None: all.
         annotations: folder of the masks; None: ``annotations`` in ``folder``, or ``masks``.
     """
@@ -61,7 +106,7 @@ class Annotator(anywidget.AnyWidget):
         self,
         folder: str | Path,
         *,
-        cam: Cam | None = None,
+        cam: NetworkView | None = None,
         goal: int | None = None,
         annotations: str | Path | None = None,
     ) -> None:
@@ -74,7 +119,10 @@ class Annotator(anywidget.AnyWidget):
         names, self.skipped = folders.find_images(folder, annotations=self.annotations)
         self._sizes = {name: folders.image_size(self.folder / name) for name in names}
         self._found, stray = folders.find_masks(self.annotations, names)
-        self._cam = cam
+        self._shown = 0  # the network whose CAM is shown
+        self._changed: list[Tensor] = []  # the image with its marked region blanked or swapped
+        self._evidence: list[list[str]] = []
+        self._predictions: list[str] = []
         self._marked: set[Key] = set()
         self._unsaved: dict[Key, Mask] = {}
         for (name, layer), path in self._found.items():
@@ -89,18 +137,18 @@ class Annotator(anywidget.AnyWidget):
         if not names:
             raise ValueError(f"annotations must have masks that can be read, got {self.skipped}")
         self.names = classes_in_turn(names)  # paths below the folder
+        known = sorted({*map(folders.class_of, names)} - {""})
+        self.classes = tuple((cam and cam.classes) or known)
+        self._views = [] if cam is None else [replace(cam, classes=self.classes)]
         self._sizes = {name: self._sizes[name] for name in names}
         self._marked = {key for key in self._marked if key[0] in self._sizes}
         self.goal = min(goal or len(names), len(names))
         self._done: list[Change] = []
         self._undone: list[Change] = []
         self._failed = ""  # why masks are not saved
-        # Continue where the last session ended; an empty mask is an annotation too.
-        annotated = {name for name, _ in self._found}
-        rest = [n for n, name in enumerate(self.names) if name not in annotated]
-        self._index = rest[0] if rest else 0
+        self._scores: dict[str, float] = {}
         self.on_msg(self._receive)
-        self._show_image()
+        self.sort("suspicious" if self._views else "classes")
 
     @property
     def marked(self) -> tuple[str, ...]:
@@ -127,7 +175,7 @@ class Annotator(anywidget.AnyWidget):
             self._done.append(((name, layer), pixels))
             self._undone.clear()
             self._toggle((name, layer), pixels)
-        self._show()
+        (self._show_image if self._changed else self._show)()
 
     def undo(self) -> None:
         """Undo the last change, on whichever image it was, and show that image."""
@@ -142,9 +190,30 @@ class Annotator(anywidget.AnyWidget):
         self._index = self.names.index(name)
         self._show_image()
 
-    def show_cam(self, cam: Cam | None) -> None:
-        """Show the CAMs of another model, such as a refined one."""
-        self._cam = cam
+    def sort(self, order: Order) -> None:
+        """Order the images of each class by suspicion or by name; the classes take turns.
+
+        Continues at the first image without annotation; an empty mask is an annotation too.
+        """
+        names: Sequence[str] = sorted(self.names)
+        if order == "suspicious":
+            view, some = self._views[0], classes_in_turn(names)[: 0 if self._scores else SCANNED]
+            for name in tqdm(some, desc="looking for suspicious images", leave=False):
+                with contextlib.suppress(*folders.DAMAGED):  # shown when its turn comes
+                    images = view.inputs(self.folder / name)
+                    confidence = view.probabilities(images).amax(1)
+                    self._scores[name] = suspicion(view.cams(images), confidence).item()
+            names = sorted(names, key=lambda name: -self._scores.get(name, -1.0))
+        self.order, self.names = order, classes_in_turn(names)
+        annotated = {name for name, _ in self._found} | {name for name, _ in self._marked}
+        self._index = next((n for n, name in enumerate(self.names) if name not in annotated), 0)
+        self._show_image()
+
+    def compare(self, refined: NetworkView | None) -> None:
+        """Show a refined network as well (None: no longer), and test the marks on both networks."""
+        self._views[1:] = [] if refined is None else [replace(refined, classes=self.classes)]
+        self._shown = len(self._views) - 1
+        self._test()
         self._show_image()
 
     def export_masks(self, folder: str | Path | None = None) -> Path:
@@ -184,6 +253,9 @@ class Annotator(anywidget.AnyWidget):
 
     def _receive(self, _widget: object, message: dict[str, Any], _buffers: object) -> None:
         """Do what the front end asks for."""
+        if message["do"] == "thumbnails":
+            self._send_thumbnails(message["images"])
+            return
         self._save()  # what could not be saved before
         try:
             match message["do"]:
@@ -196,12 +268,18 @@ class Annotator(anywidget.AnyWidget):
                         paint = message["tool"] == "brush"
                         draw_stroke(mask, message["points"], message["radius"], value=paint)
                     self.mark(name, layer, mask)
-                case "undo":
-                    self.undo()
-                case "redo":
-                    self.redo()
+                case "undo" | "redo" as kind:
+                    getattr(self, kind)()
                 case "go":
                     self.show_image(self.names[message["to"]])
+                case "sort":
+                    self.sort(message["order"])
+                case "network":
+                    self._shown = message["network"]
+                    self._show_image(keep=True)
+                case "change":
+                    self._test(message["layer"], message["change"])
+                    self._show_image(keep=True)
                 case "export":
                     self._show(f"Exported to {self.export_masks()}")
         except (ValueError, OSError) as error:
@@ -220,6 +298,7 @@ class Annotator(anywidget.AnyWidget):
         mask = self.mask(*key)
         mask.flat[pixels] ^= True
         self._unsaved[key] = mask
+        self._evidence = []
         (self._marked.add if mask.any() else self._marked.discard)(key)
         self._save()
 
@@ -240,13 +319,62 @@ class Annotator(anywidget.AnyWidget):
     def _read(self, path: Path, name: str) -> Mask:
         return folders.read_mask(path, self._sizes[name], image=self.folder / name)
 
-    def _show_image(self) -> None:
-        """Send the image and its CAM, and everything else."""
+    def _test(self, layer: str = "", change: str = "") -> None:
+        """Count predictions for changed regions; keep the current image with the given change."""
+        names, current = self.marked, self.names[self._index]
+        images = [self._views[0].inputs(self.folder / name) for name in names]
+        if len({image.shape for image in images}) > 1:
+            raise ValueError("size (SIZE in the notebook) must be given if images differ in size")
+        self._evidence, self._changed = [], []
+        if names:
+            size = (images[0].shape[2], images[0].shape[3])
+            grid = [to_grid(np.stack([self.mask(name, key) for key in LAYERS]), size)
+                    for name in names]  # fmt: skip
+            wrong, inside = torch.from_numpy(np.stack(grid, 1))
+            known = {name: n for n, name in enumerate(self.classes)}
+            labels = torch.tensor([known.get(folders.class_of(name), 0) for name in names])
+            examples = Examples(torch.cat(images), labels, inside, wrong)
+        for found, how, index, changed in refine.counterfactuals(examples) if names else ():
+            chosen = examples.take(index)
+            pairs = [[view.probabilities(some).argmax(1) for some in (chosen.images, changed)]
+                     for view in self._views]  # fmt: skip
+            rows = {"changed": [before != after for before, after in pairs]}
+            if found == "wrong" and self.classes:
+                rows["correct"] = [after == chosen.labels for _, after in pairs]
+            for what, values in rows.items():
+                counts = (f"{int(value.sum())} of {len(index)}" for value in values)
+                self._evidence.append([f"{found} region {how}: {what}", *counts])
+            if (found, how) == (layer, change):
+                self._changed = [changed[n, None] for n, position in enumerate(index.tolist())
+                                 if names[position] == current]  # fmt: skip
+        if layer and not self._changed:
+            other = "" if change == "blanked" else ", and one in an image of another class"
+            raise ValueError(f"mark a region as {layer} in this image{other} first")
+
+    def _send_thumbnails(self, indices: Sequence[int]) -> None:
+        """Send small pictures of the images that can be read."""
+        found: dict[int, bytes] = {}
+        for index in indices:
+            with contextlib.suppress(*folders.DAMAGED):
+                pixels = folders.read_image(self.folder / self.names[index])
+                found[index] = _png(pixels.transpose(1, 2, 0), THUMBNAIL)
+        self.send({"thumbnails": list(found), "order": self.order}, list(found.values()))
+
+    def _show_image(self, *, keep: bool = False) -> None:
+        """Send the image and its CAM, and everything else; ``keep`` the changed image."""
         name, picture, cam, error = self.names[self._index], b"", b"", ""
+        self._changed, self._predictions = self._changed if keep else [], []
         try:
-            pixels = folders.read_image(self.folder / name)
-            picture = _png(pixels.transpose(1, 2, 0))
-            cam = b"" if self._cam is None else _png(_coloured(self._cam(pixels)))
+            picture = _png(folders.read_image(self.folder / name).transpose(1, 2, 0))
+            for view in self._views:
+                seen = [view.inputs(self.folder / name), *self._changed]
+                spoken = [refine.spoken(view.probabilities(one), self.classes,
+                                        folders.class_of(name)) for one in seen]  # fmt: skip
+                self._predictions.append(" \u2192 ".join(spoken))
+            for view in self._views[self._shown : self._shown + 1]:
+                cam = _png(_coloured(view.cams(seen[-1])[0].numpy()))
+            for images in self._changed:
+                picture = _png(images[0].expand(3, -1, -1).permute(1, 2, 0).numpy())
         except (*folders.DAMAGED, RuntimeError) as found:  # a CAM may not fit the image
             error = f"{name}: {found}"
         with self.hold_sync():
@@ -255,19 +383,24 @@ class Annotator(anywidget.AnyWidget):
 
     def _show(self, news: str = "", *, error: str = "") -> None:
         """Send the masks and the status."""
-        name, marked = self.names[self._index], len(self.marked)
+        name, marked = self.names[self._index], self.marked
         height, width = self._sizes[name]
         saved = "Saved" if marked else "Nothing marked yet"
-        enough = "; enough to refine the model" if marked >= self.goal else ""
+        enough = "; enough to refine the model" if len(marked) >= self.goal else ""
         with self.hold_sync():
             self.wrong_mask = _png(_small(self.mask(name, "wrong")))
             self.object_mask = _png(_small(self.mask(name, "object")))
             self.facts = {
                 "name": name, "index": self._index, "count": len(self.names), "width": width,
                 "height": height, "can_undo": bool(self._done), "can_redo": bool(self._undone),
-                "marked": marked, "goal": self.goal, "error": bool(self._failed or error),
+                "marked": [self.names.index(one) for one in marked], "goal": self.goal,
+                "has_marks": [layer for layer in LAYERS if (name, layer) in self._marked],
+                "label": folders.class_of(name), "predictions": self._predictions,
+                "network": self._shown, "change": bool(self._changed), "order": self.order,
+                "evidence": self._evidence, "skipped": list(self.skipped.items()),
+                "error": bool(self._failed or error),
                 "status": f"{self._failed or error or news or saved}, "
-                          f"{marked} of {self.goal} images marked{enough}",
+                          f"{len(marked)} of {self.goal} images marked{enough}",
             }  # fmt: skip
 
     def _coco(self) -> dict[str, Any]:
@@ -294,42 +427,35 @@ class Annotator(anywidget.AnyWidget):
         }  # fmt: skip
 
 
-def cam_of(
-    model: nn.Module,
-    *,
-    size: tuple[int, int] | None = None,
-    grey: bool = False,
-    layer: str | None = None,
-) -> Cam:
-    """Return what :class:`Annotator` takes as ``cam``: HiResCAM of the prediction.
+def suspicion(cams: Tensor, confidence: Tensor) -> Tensor:
+    """Confidence times mean distance of the attribution from the centre, ``p sum P d``, ``(N,)``.
 
-    The score is the log probability, which contains evidence against the other classes too.
+    With ``P = M / sum M`` for CAMs ``(N, h, w)``, probabilities ``p`` of the predictions ``(N,)``
+    and ``d`` the distance of a cell from the centre in half diagonals; 0 for all-zero maps.
+    People prefer single objects near the centre (Palmer et al. 2008, "Aesthetic issues in spatial
+    composition"), whereas watermarks, tags and borders lie outside: a confident prediction from
+    there is the first to check. A shortcut in the centre is not found.
 
-    Args:
-        model: maps images ``(N, C, H, W)`` in [0, 1] to logits.
-        size: height and width that it takes; None: those of the images.
-        grey: one channel instead of three.
-        layer: None: ``model.cam_layer``, else the last layer with a spatial output.
+    >>> suspicion(torch.tensor([[[1.0, 0], [0, 0]]]), torch.tensor([0.5]))
+    tensor([0.2500])
     """
-
-    def cam(pixels: Pixels) -> NDArray[np.floating]:
-        picture = Image.fromarray(pixels.transpose(1, 2, 0))
-        resized = torch.from_numpy(folders.as_array(picture, size=size, grey=grey))[None]
-        images = resized.to(device_of(model))
-        name = layer or last_spatial_layer(model, images.float() / 255)
-        return attributions(model, images, EXPLAINER, layer=name)[0].cpu().numpy()
-
-    return cam
+    height, width = cams.shape[1:]
+    down, across = ((torch.arange(n) + 0.5) / n - 0.5 for n in (height, width))
+    distance = (down[:, None] ** 2 + across**2).sqrt() / 0.5**0.5  # (h, w)
+    mean = metrics.attribution_distance(cams, distance.to(cams).expand_as(cams))
+    return confidence * mean.nan_to_num()
 
 
 def classes_in_turn(names: Sequence[str]) -> tuple[str, ...]:
-    """Order names so that the first few are of all classes.
+    """Order names so that the first few are of all classes; each class keeps its order.
 
-    >>> classes_in_turn(["a/1", "a/2", "b/1"])
-    ('a/1', 'b/1', 'a/2')
+    >>> classes_in_turn(["b/3", "a/2", "a/1", "b/1"])
+    ('b/3', 'a/2', 'b/1', 'a/1')
     """
-    groups = [list(group) for _, group in itertools.groupby(names, folders.class_of)]
-    rounds = itertools.zip_longest(*groups)
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(folders.class_of(name), []).append(name)
+    rounds = itertools.zip_longest(*groups.values())
     return tuple(name for row in rounds for name in row if name is not None)
 
 
@@ -374,10 +500,10 @@ def _coloured(cam: NDArray[np.floating]) -> Pixels:
     return colours
 
 
-def _png(pixels: Pixels) -> bytes:
+def _png(pixels: Pixels, longest: int | None = None) -> bytes:
     """Return uint8 ``(H, W)`` or ``(H, W, 3 or 4)`` as PNG, at most :data:`LONGEST` pixels long."""
     content, picture = io.BytesIO(), Image.fromarray(pixels)
-    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.BOX)
+    picture.thumbnail((longest or LONGEST,) * 2, Image.Resampling.BOX)
     picture.save(content, "PNG", compress_level=1)
     return content.getvalue()
 

@@ -8,11 +8,12 @@ from typing import Any
 import ipywidgets as widgets
 import pandas as pd
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
 from xblcore import data, project
 from xblcore.cam import explain
 from xblcore.examples import Examples
+from xblcore.lab.refine import spoken
 from xblcore.metrics import METRICS
 from xblcore.plots.images import DECOY, OBJECT, outline, show, show_cam
 from xblcore.plots.style import about, label, number
@@ -54,18 +55,20 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def __init__(self) -> None:
         self._settings = config.load()
         self.table = pd.DataFrame()  # predictions and metrics of both networks
-        self._picture = widgets.Image(format="png", layout={"max_width": "100%"})
+        layout = {"max_width": "100%", "min_width": "640px"}  # a phone scrolls
+        self._picture = widgets.Image(format="png", layout=layout)
         self._numbers = widgets.HTML()
         tasks = [(label(name), name) for name in self._settings.tasks]
         self.task = widgets.Dropdown(description="Task", options=tasks)
-        self.left = widgets.Dropdown(description="Method")
-        self.right = widgets.Dropdown(description="Compared with")
+        self.left = widgets.Dropdown(description="Method A")
+        self.right = widgets.Dropdown(description="Method B")
         cams = [(label(name), name) for name in ("hires_cam", "grad_cam")]
         self.cam = widgets.Dropdown(description="CAM", options=cams)
         self.image = widgets.IntSlider(description="Image", max=SHOWN - 1, continuous_update=False)
         controls = (self.task, self.left, self.right, self.cam, self.image)
         row = widgets.HBox(controls, layout={"flex_flow": "row wrap"})
-        super().__init__([self._picture, row, self._numbers])
+        picture = widgets.Box([self._picture], layout={"overflow": "auto"})
+        super().__init__([picture, row, self._numbers])
         self.add_class("xbl-explorer")
         self.task.observe(self._open, "value")
         for control in controls[1:]:
@@ -111,7 +114,9 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         classes = data.info(task)["classes"]
         rows = {"label": [classes[int(views[0].labels)]] * 2}
         for title, view in zip(VIEWS, views, strict=True):
-            rows[f"prediction {title}"] = [_prediction(m, view, classes) for m in models]
+            found = (predict(model, view.images).softmax(1) for model in models)
+            truth = classes[int(view.labels)]
+            rows[f"prediction {title}"] = [spoken(one, classes, truth) for one in found]
         cells = views[0].on_grid((cams[0].shape[1], cams[0].shape[2])).cells
         assert cells is not None
         metrics = [explanation_metrics(cam, cells) for cam in cams]
@@ -146,9 +151,3 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         splits = [runs.load_split(run, settings, f"test_decoy{end}") for end in ends]
         index = min(self.image.value, len(splits[0]) - 1)
         return [split.take(slice(index, index + 1)) for split in splits]
-
-
-def _prediction(model: nn.Module, one: Examples, classes: list[str]) -> str:
-    probability, predicted = predict(model, one.images).softmax(1).max(1)
-    mark = "✓" if int(predicted) == int(one.labels) else "✗"
-    return f"{mark} {classes[int(predicted)]} ({float(probability):.0%})"

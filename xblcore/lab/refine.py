@@ -18,7 +18,7 @@ import html
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -105,7 +105,8 @@ class Refined:
     def _repr_html_(self) -> str:
         content = io.BytesIO()
         self.picture().savefig(content, format="png", dpi=100)
-        data, text = base64.b64encode(content.getvalue()).decode(), html.escape(str(self))
+        data = base64.b64encode(content.getvalue()).decode()
+        text = html.escape(f"{self}\nThe columns are evenly spread over all marked images.")
         return (
             f'<figure class="xbl-refined" style="margin: 0"><img style="max-width: 100%" alt="CAMs '
             f'before and after refining. {text}" src="data:image/png;base64,{data}">'
@@ -142,7 +143,7 @@ def refine(
         weight: of the explanation loss; None: the default of the method.
         epochs: passes over the images.
         layer: dotted name of the explained layer; None: :func:`last_spatial_layer`.
-        margin: pixels by which wrong regions are widened; None: :func:`margin_of` the layer.
+        margin: pixels by which wrong regions are widened; None: see ``module.narrowed_field``.
         learning_rate: of Adam.
         batch_size: images per step; with batch norm, more where one image would be left over.
         marked_share: least share of marked images in an epoch, in [0, 1); 0 repeats none.
@@ -171,9 +172,12 @@ def refine(
     )  # fmt: skip
     device = device_of(model)
     examples = examples.to(device)
-    _check_classes(examples.labels, predict(model, examples.images[:1]).shape[1], classes)
+    class_logits(model, examples.images[:1], classes)
+    if len(examples.labels.unique()) == 1:
+        warnings.warn("all labels are the same; give images of several classes", stacklevel=2)
     layer = layer or last_spatial_layer(model, examples.take(slice(1)).inputs())
-    sees = margin_of(model, layer, examples.images.shape[1:])
+    channels, height, width = examples.images.shape[1:]
+    sees = narrowed_field(model, layer, (channels, height, width))
     sees = sees if margin is None else replace(sees, margin=margin)
     training, rest = _split(examples, held_out, seed)
     training = training.on_grid(sees.grid, margin=sees.margin)
@@ -219,19 +223,27 @@ def flip_rates(
     whether they were trained on or held out.
     """
     rates: dict[tuple[str, str], tuple[float, float]] = {}
-    for layer, masks in (("wrong", examples.decoy_mask), ("object", examples.object_mask)):
-        chosen = masks.flatten(1).any(1)
-        images, masks, labels = examples.images[chosen], masks[chosen], examples.labels[chosen]
-        changed = {"blanked": blanked(images, masks)} if len(images) else {}
-        if len(labels.unique()) > 1:
-            changed["swapped"] = swapped(images, masks, labels)
-        for change, found in changed.items():
-            first, last = (
-                metrics.decoy_flip_rate(predict(model, images), predict(model, found)).mean().item()
-                for model in (before, after)
-            )
-            rates[layer, change] = (first, last)
+    for layer, change, index, images in counterfactuals(examples):
+        first, last = (
+            metrics.decoy_flip_rate(predict(model, examples.images[index]), predict(model, images))
+            .mean().item() for model in (before, after)
+        )  # fmt: skip
+        rates[layer, change] = (first, last)
     return rates
+
+
+def counterfactuals(examples: Examples) -> Iterator[tuple[str, str, Tensor, Tensor]]:
+    """Change the marked regions: yield layer, change, positions ``(M,)`` and the changed images.
+
+    The changes are :func:`blanked` and, with marked images of two classes, :func:`swapped`.
+    """
+    for layer, masks in (("wrong", examples.decoy_mask), ("object", examples.object_mask)):
+        (index,) = masks.flatten(1).any(1).nonzero(as_tuple=True)
+        images, masks, labels = examples.images[index], masks[index], examples.labels[index]
+        if len(index):
+            yield layer, "blanked", index, blanked(images, masks)
+        if len(labels.unique()) > 1:
+            yield layer, "swapped", index, swapped(images, masks, labels)
 
 
 def blanked(images: Tensor, masks: Tensor) -> Tensor:
@@ -278,11 +290,29 @@ def _box(mask: Tensor) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _check_classes(labels: Tensor, logits: int, classes: Sequence[str]) -> None:
-    if classes and len(classes) != logits:
-        raise ValueError(f"classes must have a name for each of {logits} logits, got {classes}")
-    if len(labels.unique()) == 1:
-        warnings.warn("all labels are the same; give images of several classes", stacklevel=3)
+def class_logits(model: nn.Module, images: Tensor, classes: Sequence[str] = ()) -> Tensor:
+    """Return logits ``(N, classes)``; errors name the variables of ``your_own_data.ipynb``."""
+    try:
+        logits = predict(model, images)
+    except RuntimeError as error:
+        shape = tuple(images.shape[1:])
+        raise ValueError(f"size and grey (SIZE and GREY in the notebook) must be what the network "
+                         f"takes, got {shape} and: {error}") from error  # fmt: skip
+    if logits.ndim != 2 or (classes and len(classes) != logits.shape[1]):
+        raise ValueError(f"classes (CLASSES in the notebook) must be names for all logits "
+                         f"{tuple(logits.shape)}, got {len(classes)}: {classes}")  # fmt: skip
+    return logits
+
+
+def spoken(probabilities: Tensor, classes: Sequence[str], label: str) -> str:
+    """Describe a prediction, from ``(1, classes)``.
+
+    >>> spoken(torch.tensor([[0.1, 0.9]]), ["cat", "dog"], "cat")
+    '✗ dog (90%)'
+    """
+    confidence, predicted = probabilities[0].max(0)
+    name = classes[int(predicted)] if classes else str(int(predicted))
+    return f"{'✓ ' if name == label else '✗ ' if label else ''}{name} ({float(confidence):.0%})"
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -290,12 +320,13 @@ def device_of(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
-def accuracy(model: nn.Module, examples: Examples) -> float:
+def accuracy(model: nn.Module, examples: Examples, *, classes: Sequence[str] = ()) -> float:
     """Return the share of correct predictions; NaN without images."""
     if not len(examples):
         return math.nan
     examples = examples.to(device_of(model))
-    return metrics.accuracy(predict(model, examples.images), examples.labels).mean().item()
+    logits = class_logits(model, examples.images, classes)
+    return metrics.accuracy(logits, examples.labels).mean().item()
 
 
 def last_spatial_layer(model: nn.Module, images: Tensor) -> str:
@@ -328,15 +359,6 @@ def last_spatial_layer(model: nn.Module, images: Tensor) -> str:
     if not found:
         raise ValueError("layer must have an output (N, K, h, w) with several cells, got no such")
     return found[-1]
-
-
-def margin_of(model: nn.Module, layer: str, size: Sequence[int]) -> ReceptiveField:
-    """Measure the field by which wrong regions are widened, for images ``(C, H, W)``.
-
-    As in :func:`xblcore.module.narrowed_field`.
-    """
-    channels, height, width = size
-    return narrowed_field(model, layer, (channels, height, width))
 
 
 def is_marked(examples: Examples) -> Tensor:

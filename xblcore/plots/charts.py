@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from xblcore.methods import METHODS
 from xblcore.metrics import METRICS
@@ -100,9 +100,7 @@ def special_marks(axes: Iterable[Axes], *, seeds: bool = False, what: str = "mea
 def summary(fig: Figure, runs: pd.DataFrame, table: pd.DataFrame) -> Figure:
     """Show recovery and flips of every method: one column per task, or side by side for one task.
 
-    Args:
-        runs: tidy runs of one or several tasks.
-        table: of :func:`xblcore.study.tables.summarise`, from the same runs.
+    ``table`` is :func:`xblcore.study.tables.summarise` of the tidy runs.
     """
     parts = {str(task): part for task, part in table.groupby("task", sort=False)}
     methods = max(part["method"].nunique() for part in parts.values())
@@ -156,12 +154,8 @@ def _finding(recovery: pd.DataFrame) -> str:
             f"{look(row['method']).label} {number(row['mean'])} ({style.label(row['task'])})"
             for row in best.sort_index().to_dict("records")
         )
-    found = style.extremes((others if len(others) else recovery).set_index("method")["mean"])
-    if found is None:
-        return "Recovery is undefined for every method"
-    high, most, low, least = found
-    text = f"{high} recovers {number(most)} of the accuracy lost to the decoy"
-    return text if high == low else f"{text}; {low}: {number(least)}"
+    means = (others if len(others) else recovery).set_index("method")["mean"]
+    return f"Recovery of the accuracy lost to the decoy: {style.extremes(means)}"
 
 
 def weight_selection(fig: Figure, weights: pd.DataFrame, *, data: str) -> Figure:
@@ -169,23 +163,25 @@ def weight_selection(fig: Figure, weights: pd.DataFrame, *, data: str) -> Figure
     (task,) = weights["task"].unique()
     tried = [(look(str(name)), rows.sort_values("weight")) for name, rows in
              weights.groupby("method", sort=False) if len(rows) > 1]  # fmt: skip
-    columns = max(1, min(4, len(tried)))
-    fig.set_size_inches(max(6.5, 0.6 + 2.5 * columns), 1.8 + 1.9 * -(-len(tried) // columns))
     if not tried:
+        fig.set_size_inches(6.5, 0.8)
         style.title(fig, "Every method has one weight; none is selected", style.about(task, data))
         return fig
-    axes = style.panels(fig, len(tried), columns=columns, xlabel="weight", ylabel="accuracy")
+    axes = style.panels(fig, len(tried), columns=4, size=(2.5, 1.9), around=(0.6, 1.8),
+                        xlabel="weight", ylabel="accuracy")  # fmt: skip
     chance, failed = float(weights["chance"].iloc[0]), []
+    several = (weights["lowest"] < weights["accuracy"]).any()
     for ax, (series, rows) in zip(axes, tried, strict=True):
         best = rows[rows["chosen"]]
         ax.plot(rows["weight"], rows["accuracy"], "s-", color=BLUE, ms=5, lw=1.4,
-                label="mean of the seeds")  # fmt: skip
-        ax.plot(rows["weight"], rows["lowest"], "o", color=GREY, ms=3.5, label="lowest seed")
+                label="mean of the seeds" if several else "one seed")  # fmt: skip
+        if several:
+            ax.plot(rows["weight"], rows["lowest"], "o", color=GREY, ms=3.5, label="lowest seed")
         ax.plot(best["weight"], best["accuracy"], "o", color=VERMILLION, ms=11, mfc="none",
                 mew=1.6, clip_on=False, label="chosen weight")  # fmt: skip
         ax.axhline(chance, color=REFERENCE, lw=1, ls=DASHES["erm"], label="chance")
         ax.set_xscale("log")
-        short = [f"{n:g}" if n < 1000 else f"{n / 1000:g}k" for n in rows["weight"]]
+        short = [f"{n:g}" if n < 1000 else EngFormatter(sep="")(n) for n in rows["weight"]]
         ax.set_xticks(rows["weight"], short, size=SMALL)
         ax.set_xticks([], minor=True)
         ax.set_title(series.label)
@@ -201,6 +197,7 @@ def weight_selection(fig: Figure, weights: pd.DataFrame, *, data: str) -> Figure
 
 CURVES = {"cross_entropy": "cross-entropy", "penalty": "explanation loss, unweighted",
           "accuracy": "training accuracy"}  # fmt: skip
+VISIBLE = 1e-6  # of the largest explanation loss; the maps of some networks vanish
 
 
 def learning_curves(fig: Figure, history: pd.DataFrame, *, task: str, data: str) -> Figure:
@@ -210,28 +207,25 @@ def learning_curves(fig: Figure, history: pd.DataFrame, *, task: str, data: str)
     """
     fig.set_size_inches(10, 4.4)
     looks = {str(name): look(str(name)) for name in dict.fromkeys(history["method"])}
-    common: dict[str, Any] = {
-        "x": "epoch", "hue": "method", "legend": False,
-        "palette": {name: series.colour for name, series in looks.items()},
-    }  # fmt: skip
     for ax, (column, text) in zip(fig.subplots(1, len(CURVES)), CURVES.items(), strict=True):
         rows = history
         if column == "penalty":  # of very different size, and zero without an explanation loss
             rows = history[history.groupby("method")[column].transform("max") > 0]
             ax.set_yscale("log" if len(rows) else "linear")
-        if len(rows):
-            sns.lineplot(rows, y=column, units="seed", estimator=None, lw=0.7, alpha=0.45, ax=ax,
-                         **common)  # fmt: skip
-            sns.lineplot(rows, y=column, errorbar=None, style="method", dashes=False, lw=1.8, ms=6,
-                         markers={name: series.marker for name, series in looks.items()},
-                         mec="white", mew=0.5, ax=ax, **common)  # fmt: skip
-        ax.set(xlabel="epoch", ylabel="", title=text)
+            floor = VISIBLE * rows[column].max()
+            if (rows[column] < floor).any():
+                rows = rows.assign(**{column: rows[column].clip(lower=floor)})
+                text += f"\n(values below {floor:.0e} at the bottom)"
+        for name, own in rows.groupby("method", sort=False):
+            curves, series = own.pivot(index="epoch", columns="seed", values=column), looks[name]
+            ax.plot(curves, color=series.colour, lw=0.7, alpha=0.45)
+            ax.plot(curves.mean(axis=1), color=series.colour, lw=1.8, marker=series.marker,
+                    ms=0.85 * series.size, mec="white", mew=0.5)  # fmt: skip
+        ax.set(xlabel="epoch", title=text)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     last = int(history["epoch"].max())
     final = history[history["epoch"] == last].groupby("method", sort=False)["accuracy"].mean()
-    high, most, low, least = style.extremes(final) or ("", math.nan, "", math.nan)
-    text = f"Training accuracy after epoch {last}: {number(most)} ({high})"
-    text += f" to {number(least)} ({low})" if high != low else ""
+    text = f"Training accuracy after epoch {last}: {style.extremes(final)}"
     style.title(fig, text, style.about(task, data))
     thin = Line2D([], [], color=GREY, lw=0.7, label="single seed")
     style.legend(fig, [*(style.entry(own, line=True) for own in looks.values()), thin])
@@ -243,8 +237,7 @@ def gradient_norms(
 ) -> Figure:
     """Compare the gradients of cross-entropy and explanation loss, one row per parameter.
 
-    Args:
-        norms: method to the result of :func:`xblcore.study.train.gradient_norms`.
+    ``norms`` maps methods to results of :func:`xblcore.study.train.gradient_norms`.
     """
     losses = {"cross-entropy": (GREY, "s"), "explanation loss, weighted": (VERMILLION, "o")}
     found = {method: pd.DataFrame(parts, index=list(losses)).T for method, parts in norms.items()}
@@ -254,8 +247,9 @@ def gradient_norms(
     low = math.floor(math.log10(every[every > 0].min(axis=None)))
     high = math.ceil(math.log10(every.max(axis=None)))
     step = max(1, -(-(high - low) // 5))
-    fig.set_size_inches(2.4 + 3.6 * len(norms), 2.0 + 0.24 * len(names))
-    axes = style.panels(fig, len(norms), columns=len(norms), xlabel="norm of the gradient")
+    axes = style.panels(fig, len(norms), columns=len(norms), size=(3.6, 0.24 * len(names)),
+                        around=(1 + 0.07 * max(map(len, names)), 2.0),
+                        xlabel="norm of the gradient")  # fmt: skip
     for ax, (method, own) in zip(axes, found.items(), strict=True):
         frame(ax, names)
         ax.set_title(look(method).label)
@@ -277,14 +271,14 @@ def gradient_norms(
 READS = {"grad_cam": "grad_cam", "hires_cam": "hires_cam", "hires_cam_log_prob": "hires_cam",
          "input_x_gradient": "input_gradient"}  # fmt: skip
 TRUTH = "decoy_flip_rate"
+OVERSTATED = 0.1  # a smaller gap is not a finding
 
 
 def explainers(fig: Figure, shares: pd.DataFrame, *, task: str, data: str) -> Figure:
     """Compare what each explainer reports as gone of ERM's reliance on the decoy with the flips.
 
-    Args:
-        shares: of :func:`xblcore.study.tables.shares_reported`, one task: one row per method, one
-            column per explainer and ``decoy_flip_rate``; 0 as ERM, 1 no reliance left.
+    ``shares`` is :func:`xblcore.study.tables.shares_reported` of one task: one row per method,
+    one column per explainer and ``decoy_flip_rate``.
     """
     shares = shares.reindex([name for name in METHODS if name in shares.index])
     fig.set_size_inches(3.4 + 1.05 * shares.shape[1], 2.2 + 0.36 * len(shares))
@@ -307,18 +301,7 @@ def explainers(fig: Figure, shares: pd.DataFrame, *, task: str, data: str) -> Fi
     ax.grid(visible=False)
     if bar := ax.collections[0].colorbar:
         bar.set_ticks([-1, 0, 1], labels=["−1", "0: as\nERM", "1: none\nleft"])
-    reported = shares.drop(columns=TRUTH)
-    gaps = reported.sub(shares[TRUTH], axis=0).drop(index=list(BOUNDS), errors="ignore")
-    gaps = gaps.stack().dropna()
-    text = "Share of ERM's reliance on the decoy that is gone"
-    if len(gaps):
-        method, explainer = gaps.idxmax()
-        text = (
-            f"{style.label(explainer)} reports {number(shares.loc[method, explainer])} of ERM's "
-            f"reliance on the decoy as gone for {look(method).label}; by the flips it is "
-            f"{number(shares.loc[method, TRUTH])}"
-        )
-    style.title(fig, text, style.about(task, data))
+    style.title(fig, overstatement(shares)[0], style.about(task, data))
     boxes: list[Artist] = [Patch(fc="white", ec="black", lw=1.8, label="explanation trained on")]
     if shares.isna().any(axis=None):
         boxes.append(Patch(fc="#eeeeee", label="undefined"))
@@ -326,17 +309,26 @@ def explainers(fig: Figure, shares: pd.DataFrame, *, task: str, data: str) -> Fi
     return fig
 
 
-KINDS = {"distance": BLUE, "overlap": VERMILLION, "behaviour": "#444444", "health": GREY}
+def overstatement(shares: pd.DataFrame) -> tuple[str, tuple[Any, str] | None]:
+    """State where an explainer reports most beyond the flips, and return that row and column."""
+    own = shares[~shares.index.get_level_values(-1).isin(BOUNDS)]
+    gaps = own.drop(columns=TRUTH).sub(own[TRUTH], axis=0)
+    if not gaps.max(axis=None) >= OVERSTATED:
+        text = f"No explainer overstates by {OVERSTATED} or more how much of ERM's reliance on the "
+        return f"{text}decoy is gone", None
+    row = gaps.max(axis=1).idxmax()
+    explainer = str(gaps.loc[row].idxmax())
+    *task, method = row if isinstance(row, tuple) else (row,)
+    place = f" on {style.label(task[0])}" if task else ""
+    reported, actual = number(own.loc[row, explainer]), number(own.loc[row, TRUTH])
+    text = f"{style.label(explainer)} reports {reported} of ERM's reliance on the decoy as gone"
+    return f"{text} for {look(method).label}{place}; by the flips it is {actual}", (row, explainer)
 
 
-def _informativeness(rho: pd.Series[float]) -> str:
-    """State the metrics with the highest and the lowest rank correlation."""
-    found = style.extremes(rho)
-    if found is None:
-        return "Rank correlation with clean accuracy is undefined"
-    high, most, low, least = found
-    return (f"Rank correlation with clean accuracy: {number(most)} for {high.lower()}, "
-            f"{number(least)} for {low.lower()}")  # fmt: skip
+KINDS = {kind: Look(f"{kind} metric", colour, marker) for kind, colour, marker in (
+    ("distance", BLUE, "o"), ("overlap", VERMILLION, "s"), ("behaviour", "#444444", "^"),
+    ("health", GREY, "D"))}  # fmt: skip
+INFORMATIVE = "Rank correlation with clean accuracy"
 
 
 def metrics_against_accuracy(
@@ -344,18 +336,15 @@ def metrics_against_accuracy(
 ) -> Figure:
     """Show each metric against clean accuracy, one dot per run; better is to the right.
 
-    Args:
-        points: of :func:`xblcore.study.claims.run_table`, one task: indexed by ``task, method,
-            seed``, one column per metric (oriented so that higher is better) and ``target``.
+    ``points`` is :func:`xblcore.study.claims.run_table` of one task.
     """
     (task,) = points.index.unique("task")
     names = [name for kind in KINDS for name in points
              if name in METRICS and METRICS[name].kind == kind]  # fmt: skip
-    columns = min(4, len(names))
-    fig.set_size_inches(max(5, 0.6 + 2.5 * columns), 1.8 + 2.05 * -(-len(names) // columns))
     methods = [name for name in METHODS if name in points.index.unique("method")]
     rho = points[names].corrwith(points["target"], method="spearman")
-    axes = style.panels(fig, len(names), columns=columns, ylabel="clean accuracy")
+    axes = style.panels(fig, len(names), columns=4, size=(2.5, 2.05), around=(0.6, 1.8),
+                        ylabel="clean accuracy")  # fmt: skip
     for ax, name in zip(axes, names, strict=True):
         better = METRICS[name].higher_is_better
         for method in methods:
@@ -366,25 +355,18 @@ def metrics_against_accuracy(
         ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.xaxis.set_inverted(not better)
         ax.set_xlabel("" if better else "axis reversed", size=SMALL, labelpad=1)
-        ax.set_title(f"{style.label(name)}\nρ = {number(rho[name])}", size=9.5,
-                     color=KINDS[METRICS[name].kind])  # fmt: skip
+        ax.set_title(f"{style.label(name)}\n{METRICS[name].kind}, ρ = {number(rho[name])}",
+                     size=9.5)  # fmt: skip
     context = f"{style.label(explainer)}, {style.about(task, data)}"
-    style.title(fig, _informativeness(rho), context)
-    entries = [style.entry(look(method)) for method in methods]
-    style.legend(fig, [*entries, *_kind_entries(METRICS[name].kind for name in names)])
+    style.title(fig, f"{INFORMATIVE}: {style.extremes(rho)}", context)
+    style.legend(fig, [style.entry(look(method)) for method in methods])
     return fig
 
 
-def _kind_entries(kinds: Iterable[str]) -> list[Artist]:
-    return [Patch(color=KINDS[kind], label=f"{kind} metric") for kind in dict.fromkeys(kinds)]
-
-
-def forest(ax: Axes, table: pd.DataFrame, *, data: str) -> Axes:
+def forest(ax: Axes, table: pd.DataFrame, *, data: str | Iterable[str]) -> Axes:
     """Show the rank correlation of every metric with clean accuracy, with 95% intervals.
 
-    Args:
-        ax: of a figure about ``2 + 0.3 * metrics`` inches high.
-        table: of :func:`xblcore.study.claims.informativeness`, one task and one explainer.
+    ``table`` is :func:`xblcore.study.claims.informativeness` of one task and one explainer.
     """
     (task,), (explainer,) = table["task"].unique(), table["explainer"].unique()
     rows = table.assign(place=table["kind"].map(list(KINDS).index), mean=table["rho"])
@@ -395,9 +377,11 @@ def forest(ax: Axes, table: pd.DataFrame, *, data: str) -> Axes:
     ax.axvline(0, color=REFERENCE, lw=1)
     frame(ax, [style.label(name) for name in rows["metric"]])
     for y, row in enumerate(rows.to_dict("records")):
-        interval(ax, row, y, Look("", KINDS[row["kind"]]))
+        interval(ax, row, y, KINDS[row["kind"]])
     ax.set_xlabel("Spearman's ρ with accuracy on clean test images (1 is best)")
     context = f"{style.label(explainer)}, {style.about(str(task), data)}"
-    style.title(fig, _informativeness(rows.set_index("metric")["rho"]), context)
-    style.legend(fig, [*_kind_entries(rows["kind"]), *special_marks([ax], what="ρ")])
+    rho = rows.set_index("metric")["rho"]
+    style.title(fig, f"{INFORMATIVE}: {style.extremes(rho)}", context)
+    kinds = [style.entry(KINDS[kind]) for kind in dict.fromkeys(rows["kind"])]
+    style.legend(fig, [*kinds, *special_marks([ax], what="ρ")])
     return ax

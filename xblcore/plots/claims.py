@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from xblcore.metrics import METRICS
 from xblcore.plots import charts, style
-from xblcore.plots.style import BLUE, GREEN, ORANGE, PURPLE, REFERENCE, SMALL, Look, look, number
+from xblcore.plots.style import BLUE, GREEN, ORANGE, PURPLE, REFERENCE, SMALL, Look, number
 from xblcore.study.claims import FACTORS, MARGIN, POOLED
 from xblcore.study.tables import EXPLAINER
 
@@ -90,10 +89,8 @@ def validity(fig: Figure, table: pd.DataFrame) -> Figure:
     )
     rows = list(order[["family", "metric"]].drop_duplicates().itertuples(index=False, name=None))
     names, ends = list(table["explainer"].unique()), table[["mean", "ci_low", "ci_high"]]
-    columns = min(3, len(names))
-    lines = -(-len(names) // columns)
-    fig.set_size_inches(3 + 2.6 * columns, 1.8 + lines * (0.6 + 0.28 * len(rows)))
-    axes = style.panels(fig, len(names), columns=columns, xlabel="AUROC")
+    axes = style.panels(fig, len(names), columns=3, size=(2.6, 0.6 + 0.28 * len(rows)),
+                        around=(3, 1.8), xlabel="AUROC")  # fmt: skip
     for ax, name in zip(axes, names, strict=True):
         low, high = ends.min(axis=None), ends.max(axis=None)
         ax.set_xlim(max(0.0, np.fmin(low, 0.4) - 0.01), min(1.0, np.fmax(high, 0.8)) + 0.01)
@@ -105,18 +102,15 @@ def validity(fig: Figure, table: pd.DataFrame) -> Figure:
                 ax.text(0.99, first - 0.5, text, size=SMALL - 1, ha="right", va=align,
                         transform=ax.get_yaxis_transform())  # fmt: skip
         for row in table[table["explainer"] == name].to_dict("records"):
-            series = Look("", charts.KINDS[kinds[row["metric"]]])
-            charts.interval(ax, row, rows.index((row["family"], row["metric"])), series, scale=0.8)
+            y = rows.index((row["family"], row["metric"]))
+            charts.interval(ax, row, y, charts.KINDS[kinds[row["metric"]]], scale=0.8)
         ax.set_title(style.label(name))
     text = f"AUROC for predicting {TARGETS[target]}"
     own = table[table["explainer"] == EXPLAINER].set_index("metric")["mean"]
-    if found := style.extremes(own):
-        high, most, low, least = found
-        text += (f", by {style.label(EXPLAINER)}: {number(most)} for {high.lower()}, "
-                 f"{number(least)} for {low.lower()}")  # fmt: skip
+    if len(own):
+        text += f", by {style.label(EXPLAINER)}: {style.extremes(own)}"
     style.title(fig, text, style.about(task, table["data"].iloc[0]))
-    entries: list[Artist] = [Patch(color=charts.KINDS[kind], label=f"{kind} metric")
-                             for kind in dict.fromkeys(order["kind"])]  # fmt: skip
+    entries = [style.entry(charts.KINDS[kind]) for kind in dict.fromkeys(order["kind"])]
     style.legend(fig, [*entries, chance, *charts.special_marks(axes)])
     return fig
 
@@ -124,16 +118,13 @@ def validity(fig: Figure, table: pd.DataFrame) -> Figure:
 def reported_and_actual(fig: Figure, shares: pd.DataFrame, *, data: str | Iterable[str]) -> Figure:
     """Show the reliance on the decoy that explainers report as gone, and what the flips show.
 
-    Args:
-        shares: of :func:`xblcore.study.tables.shares_reported`, indexed by task and method.
-        data: kinds of data of the tasks.
+    ``shares`` is the table of :func:`xblcore.study.tables.shares_reported`.
     """
     shares = shares.drop(index=list(charts.BOUNDS), level="method", errors="ignore")
     actual, reported = shares[charts.TRUTH], shares.drop(columns=charts.TRUTH)
-    looks, panels = _looks(shares.index.get_level_values("task")), reported.shape[1]
-    fig.set_size_inches(1 + 2.8 * min(3, panels), 1.9 + 2.7 * -(-panels // 3))
-    axes = style.panels(fig, panels, columns=min(3, panels), xlabel="actual, by the flips",
-                        ylabel="reported as gone")  # fmt: skip
+    looks = _looks(shares.index.get_level_values("task"))
+    axes = style.panels(fig, reported.shape[1], columns=3, size=(2.8, 2.7), around=(1, 1.9),
+                        xlabel="actual, by the flips", ylabel="reported as gone")  # fmt: skip
     for ax, name in zip(axes, reported, strict=True):
         line = ax.axline((0, 0), slope=1, color=REFERENCE, lw=1, label="reported = actual")
         for task, series in looks.items():
@@ -141,20 +132,13 @@ def reported_and_actual(fig: Figure, shares: pd.DataFrame, *, data: str | Iterab
                     color=series.colour, ms=0.85 * series.size, mec="white", mew=0.6)  # fmt: skip
         ax.set_title(style.label(str(name)))
     entries: list[Artist] = [*(style.entry(series) for series in looks.values()), line]
-    gaps = reported.sub(actual, axis=0).stack().dropna()
-    text = "Share of ERM's reliance on the decoy that is gone"
-    if len(gaps):
-        task, method, name = gaps.idxmax()
-        x, y = actual.loc[task, method], reported.loc[(task, method), name]
-        text = (
-            f"{style.label(name)} reports {number(y)} of ERM's reliance on the decoy as gone for "
-            f"{look(method).label} on {style.label(task)}; by the flips it is {number(x)}"
-        )
+    text, place = charts.overstatement(shares)
+    if place:
+        row, name = place
         entries += axes[list(reported).index(name)].plot(
-            x, y, "o", ms=13, mfc="none", color=style.VERMILLION, mew=1.6,
-            label="largest overstatement",
+            actual.loc[row], reported.loc[row, name], "o", ms=13, mfc="none",
+            color=style.VERMILLION, mew=1.6, label="largest overstatement",
         )  # fmt: skip
-    several = shares.index.unique("task")
-    style.title(fig, text, style.about(several[0] if len(several) == 1 else POOLED, data))
+    style.title(fig, text, style.about(next(iter(looks)) if len(looks) == 1 else POOLED, data))
     style.legend(fig, entries)
     return fig

@@ -28,7 +28,8 @@ HEADINGS = {
     "keep": "epoch that is kept",
 }
 # What None stands for.
-NONE = {"annotated": "all", "margin": "receptive field", "every": "as in the study"}
+NONE = {"annotated": "all", "margin": "receptive field", "every": "as in the study",
+        "layer": "last layer"}  # fmt: skip
 
 
 def value_label(value: Any, by: str) -> str:
@@ -42,7 +43,7 @@ def value_label(value: Any, by: str) -> str:
     if is_dataclass(value) and not isinstance(value, type):  # a decoy
         changed = [f"{field.name} {getattr(value, field.name)}" for field in fields(value)
                    if getattr(value, field.name) != field.default]  # fmt: skip
-        return ", ".join(changed) or "default"
+        return ", ".join(changed).replace("_", " ") or "default"
     return f"{value:g}" if isinstance(value, int | float) else str(value).replace("_", " ")
 
 
@@ -63,8 +64,7 @@ def by_condition(fig: Figure, table: pd.DataFrame, *, by: str) -> Figure:
     shown = table.assign(**{by: [value_label(value, by) for value in table[by]]})
     names = [value_label(value, by) for value in values]
     shades = sns.color_palette("viridis", len(names)).as_hex()
-    colours = cycle(shades if ordinal else style.COLOURS.values())
-    series = zip(names, colours, cycle(MARKERS), strict=False)
+    series = zip(names, cycle(shades if ordinal else style.COLOURS.values()), cycle(MARKERS))
     looks = {name: Look(name, colour, marker) for name, colour, marker in series}
     rows = [str(name) for name, part in shown.groupby("method", sort=False)
             if name not in charts.BOUNDS or part[by].nunique() > 1]  # fmt: skip

@@ -6,14 +6,18 @@ Shapes: images ``(G, C, H, W)`` in [0, 1]; masks bool ``(G, H, W)``, or on the C
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 from skimage.measure import find_contours
 from skimage.transform import resize
@@ -23,6 +27,7 @@ from xblcore.plots.style import BLACK, ORANGE, SKY, SMALL, VERMILLION, look, num
 
 UNIT = (0.0, 1.0, 1.0, 0.0)  # every image fills the unit square, so that any mask fits any image
 OBJECT, DECOY = SKY, ORANGE
+LINES: dict[str, Any] = {OBJECT: (0, (3, 1))}  # dashed, to differ in print without colours
 AT_MOST = 8  # epochs shown
 FINE = 6  # pixels per cell of an outlined mask
 
@@ -55,7 +60,8 @@ def outline(ax: Axes, mask: ArrayLike, *, colour: str, width: float = 1.5) -> Ax
     pixels = np.pad(np.kron(np.asarray(mask, dtype=float), np.ones((FINE, FINE))), 1)
     for contour in find_contours(pixels, 0.5):  # type: ignore[no-untyped-call]
         y, x = ((contour - 0.5) / (np.array(pixels.shape) - 2)).T
-        ax.plot(x, y, color=colour, lw=width, path_effects=rim(width), clip_on=False)
+        ax.plot(x, y, color=colour, lw=width, ls=LINES.get(colour, "-"), dash_capstyle="butt",
+                path_effects=rim(width), clip_on=False)  # fmt: skip
     return ax
 
 
@@ -64,7 +70,8 @@ def image_grid(
 ) -> list[list[Axes]]:
     """Return axes for square images; inches for texts below them, on top and at the left."""
     cell = max(0.95, min(1.6, 6 / columns))  # inches
-    fig.set_size_inches(columns * cell + side, rows * (cell - 0.06 + text) + head)
+    width = max(4.5, columns * cell + side)  # at least 4.5, for the title
+    fig.set_size_inches(width, rows * (cell - 0.06 + text) + head)
     if engine := fig.get_layout_engine():
         engine.set(w_pad=0.035, h_pad=0.03, wspace=0.02, hspace=0.0)  # type: ignore[call-arg]
     return [list(row) for row in fig.subplots(rows, columns, squeeze=False)]
@@ -103,7 +110,7 @@ def examples(
     farthest = float(np.nanmax(distance))
     for column, (top, middle, bottom) in enumerate(zip(*grid, strict=True)):
         show(top, images[column])
-        top.set_title(classes[int(labels[column])], size=SMALL)
+        top.set_title(_short(classes[int(labels[column])]), size=SMALL)
         outline(show(middle, images[column]), inside[column], colour=OBJECT)
         show(bottom, distance[column], cmap="viridis", top=farthest)
         for ax in (middle, bottom):
@@ -118,7 +125,7 @@ def examples(
     if away.size:
         finding += f", on average {number(float(np.nanmean(away)))} grid diagonals from the object"
     style.title(fig, finding, style.about(task, data))
-    style.legend(fig, _outlines({"object": OBJECT, "decoy": DECOY}))
+    style.legend(fig, _key({"object": OBJECT, "decoy": DECOY}, cams=False))
     return fig
 
 
@@ -140,16 +147,15 @@ def cam_gallery(
             _class_below(ax, text, truth)
     grid[0][0].set_title("image\n(label)", size=SMALL - 1)
     for ax, name in zip(grid[0][1:], maps, strict=True):
-        head = look(name).label.replace(" (", "\n(")
+        head = textwrap.fill(look(name).label, 16, break_on_hyphens=False)
         ax.set_title(f"{head}\nclean acc. {number(accuracies[name])}", size=SMALL - 1)
-    shares = pd.Series({name: share_inside(cam, decoy_mask) for name, cam in maps.items()})
-    finding = f"{style.label(explainer)} is all zero for every method"
-    if found := style.extremes(shares):
-        high, most, low, least = found
-        finding = f"Share of the {style.label(explainer)} on the decoy: {number(most)} for {high}"
-        finding += f", {number(least)} for {low}" if high != low else ""
-    style.title(fig, finding, style.about(task, data))
-    style.legend(fig, [*_outlines({"decoy": DECOY}), _wrong_prediction()])
+    whole = [name for name, cam in maps.items() if cam.any((1, 2)).all()]
+    shares = pd.Series({name: share_inside(maps[name], decoy_mask) for name in whole}, dtype=float)
+    finding = f"Share of the {style.label(explainer)} on the decoy: {style.extremes(shares)}"
+    if vanished := len(maps) - len(whole):
+        finding += f" ({vanished} left out: an all-zero map)"
+    style.title(fig, finding, f"{style.about(task, data)}, networks of the median seed")
+    style.legend(fig, _key({"decoy": DECOY}, predictions=True))
     return fig
 
 
@@ -164,12 +170,10 @@ def cams_over_training(
     for ax, text in zip(grid[0], ["image", *(f"epoch {n + 1}" for n in epochs)], strict=True):
         ax.set_title(text, size=SMALL)
     first, last = (number(share_inside(maps[n], decoy_mask)) for n in (0, -1))
-    finding = (
-        f"{look(method).label}: the share of {style.label(explainer)} on the decoy is "
-        f"{first} after epoch 1 and {last} after epoch {len(maps)}"
-    )
-    style.title(fig, finding, style.about(task, data))
-    style.legend(fig, _outlines({"decoy": DECOY}))
+    finding = f"{look(method).label}: share of the {style.label(explainer)} on the decoy, {first} "
+    finding += f"after epoch 1 and {last} after epoch {len(maps)}"
+    style.title(fig, finding, f"{style.about(task, data)}, network of the median seed")
+    style.legend(fig, _key({"decoy": DECOY}))
     return fig
 
 
@@ -197,13 +201,10 @@ def before_after(
     """Show images with the marked masks, CAMs and predictions before and after refinement."""
     pictures, cams = np.asarray(images), (np.asarray(before), np.asarray(after))
     right, wrong = np.asarray(object_mask, dtype=bool), np.asarray(decoy_mask, dtype=bool)
-    # At least four columns, so that the title fits.
-    grid = image_grid(fig, 3, max(4, len(pictures)), text=0.17, head=0.85, side=0.3)
+    grid = image_grid(fig, 3, len(pictures), text=0.17, head=0.85, side=0.3)
     for row, name in zip(grid, ("image", "before", "after"), strict=True):
         row[0].set_ylabel(name)
-        for ax in row[len(pictures) :]:
-            ax.set_axis_off()
-    for n, (top, *others) in enumerate(list(zip(*grid, strict=True))[: len(pictures)]):
+    for n, (top, *others) in enumerate(zip(*grid, strict=True)):
         _class_below(show(top, pictures[n]), truth[n], truth[n])
         for ax, cam, predicted in zip(others, cams, predictions, strict=True):
             _class_below(show_cam(ax, cam[n]), predicted[n], truth[n])
@@ -215,22 +216,33 @@ def before_after(
     shares = [number(share_inside(cam[chosen], masks[chosen])) for cam in cams]
     finding = f"Share of the CAM on the {region}: {shares[0]} before, {shares[1]} after"
     style.title(fig, finding, f"annotated images shown: {len(pictures)}")
-    key = _outlines({"marked as wrong": DECOY, "marked as object": OBJECT})
-    style.legend(fig, [*key, _wrong_prediction()])
+    outlines = {"marked as wrong": DECOY, "marked as object": OBJECT}
+    style.legend(fig, _key(outlines, predictions=True))
     return fig
 
 
 def _class_below(ax: Axes, predicted: str, truth: str) -> None:
-    right = predicted == truth
-    text = predicted if len(predicted) <= 14 else f"{predicted[:13]}…"
+    right, text = predicted == truth, _short(predicted)
     ax.set_xlabel(text if right else f"✗ {text}", size=SMALL - 1.5, labelpad=2,
                   color=BLACK if right else VERMILLION)  # fmt: skip
 
 
-def _outlines(colours: Mapping[str, str]) -> list[Line2D]:
-    return [Line2D([], [], color=colour, lw=2.5, label=name, path_effects=rim(2.5))
-            for name, colour in colours.items()]  # fmt: skip
+def _short(name: str) -> str:
+    return name if len(name) <= 14 else f"{name[:13]}…"
 
 
-def _wrong_prediction() -> Line2D:
-    return Line2D([], [], ls="", marker="$✗$", color=VERMILLION, ms=7, label="wrong prediction")
+def _key(
+    outlines: Mapping[str, str], *, cams: bool = True, predictions: bool = False
+) -> list[Artist]:
+    """Return the legend entries of outlines, of the colours of CAMs and of wrong predictions."""
+    entries: list[Artist] = [
+        Line2D([], [], color=colour, lw=2.5, ls=LINES.get(colour, "-"), label=name,
+               dash_capstyle="butt", path_effects=rim(2.5)) for name, colour in outlines.items()
+    ]  # fmt: skip
+    if cams:
+        entries += [Patch(fc=mpl.colormaps["viridis"](end), label=f"CAM: {text}")
+                    for end, text in ((0.0, "0"), (1.0, "its maximum"))]  # fmt: skip
+    if predictions:
+        entries.append(Line2D([], [], ls="", marker="$✗$", color=VERMILLION, ms=7,
+                              label="wrong prediction"))  # fmt: skip
+    return entries

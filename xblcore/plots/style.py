@@ -23,6 +23,7 @@ from matplotlib.patheffects import AbstractPathEffect, withStroke
 
 from xblcore import project
 from xblcore.methods import METHODS
+from xblcore.metrics import METRICS
 from xblcore.study import tables
 
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#7f7f7f", "#e69f00", "#56b4e9", "#009e73"
@@ -102,14 +103,14 @@ def number(value: float, decimals: int = 2) -> str:
 
 
 def about(task: str, data: str | Iterable[str]) -> str:
-    """Name a task and its kinds of data, unless that is the original.
+    """Name a task and its kinds of data (a list, or with commas), unless all is the original.
 
     >>> about("decoy_coco", "stand-in"), about("decoy_coco", "original")
     ('Decoy MS-COCO (stand-in data)', 'Decoy MS-COCO')
     >>> about("pooled", ["original", "stand-in"])
     'All tasks (partly stand-in data)'
     """
-    kinds = {data} if isinstance(data, str) else set(data)
+    kinds = set(data.split(", ") if isinstance(data, str) else data)
     partly = "partly " if "original" in kinds else ""
     others = " and ".join(sorted(kinds - {"original"}))
     return f"{label(task)} ({partly}{others} data)" if others else label(task)
@@ -124,25 +125,43 @@ def about_table(table: pd.DataFrame) -> str:
 def title(fig: Figure, finding: str, context: str) -> None:
     """Set the title of a figure: the finding, wrapped to its width, then what it is about."""
     fits = int(11 * fig.get_figwidth())  # characters of the title font
-    lines = -(-len(finding) // fits)
-    width = min(fits, len(finding) // lines + 10)  # lines of similar length
-    fig.suptitle(f"{textwrap.fill(finding, width, break_on_hyphens=False)}\n{context}")
+    parts = [
+        textwrap.fill(text, min(fits, len(text) // -(-len(text) // fits) + 10),
+                      break_on_hyphens=False) for text in (finding, context)
+    ]  # fmt: skip
+    fig.suptitle("\n".join(parts))  # lines of similar length
 
 
-def extremes(values: pd.Series[float]) -> tuple[str, float, str, float] | None:
-    """Return method and value of the highest and the lowest value; None if all are undefined."""
+def extremes(values: pd.Series[float]) -> str:
+    """State the highest and the lowest value, indexed by method or metric.
+
+    >>> extremes(pd.Series({"rrr": 0.5, "erm": 0.1, "hint": float("nan"), "wrong_reason": -1}))
+    '0.50 for RRR, −1.00 for wrong reason'
+    """
     known = values.dropna()
     if known.empty:
-        return None
-    high, low = str(known.idxmax()), str(known.idxmin())
-    return label(high), float(known[high]), label(low), float(known[low])
+        return "undefined"
+    ends = dict.fromkeys((known.idxmax(), known.idxmin()))
+    names = {name: label(str(name)) for name in ends}
+    lower = {name: text.lower() for name, text in names.items()
+             if name in METRICS and text[1:].islower()}  # not IoU  # fmt: skip
+    return ", ".join(f"{number(known[name])} for {text}" for name, text in (names | lower).items())
 
 
 def panels(
-    fig: Figure, count: int, *, columns: int, xlabel: str = "", ylabel: str = ""
-) -> list[Axes]:
-    """Return ``count`` axes with a common y axis, row by row; other cells of the grid are empty."""
-    grid = fig.subplots(-(-count // columns), columns, sharey=True, squeeze=False)
+    fig: Figure, count: int, *, columns: int, size: tuple[float, float],
+    around: tuple[float, float], xlabel: str = "", ylabel: str = "",
+) -> list[Axes]:  # fmt: skip
+    """Return ``count`` axes with a common y axis, in rows of similar length.
+
+    There are at most ``columns`` per row; ``size`` is that of one panel and ``around`` the space
+    for texts, both in inches (width, height).
+    """
+    rows = -(-count // columns)
+    columns = -(-count // rows)
+    width, height = around[0] + size[0] * columns, around[1] + size[1] * rows
+    fig.set_size_inches(max(6.5, width), height)  # at least 6.5, for the title
+    grid = fig.subplots(rows, columns, sharey=True, squeeze=False)
     axes: list[Axes] = list(grid.flat)
     for ax in axes[count:]:
         ax.set_axis_off()
@@ -183,4 +202,5 @@ def save(fig: Figure, folder: str | Path, name: str) -> Path:
 
 def use() -> None:
     """Set matplotlib to this look, once at the top of a notebook."""
+    mpl.rcdefaults()  # nothing of a matplotlibrc, which is read from the current folder first
     mpl.rcParams.update(RC)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from xblcore import methods, metrics, project
+from xblcore.data.tasks import TASKS
 from xblcore.study import stats
 from xblcore.study.explainers import EXPLAINERS
 
@@ -75,7 +76,8 @@ def recoveries(runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = select(runs, "accuracy", split=CLEAN)
     keys = ["task", "seed", *SHARED]
-    text = rows.assign(**{name: rows[name].astype(str) for name in SHARED})
+    text = rows.assign(**{name: rows[name].astype(str) for name in SHARED if name in rows})
+    text = text.reindex(columns=[*rows, *(name for name in SHARED if name not in rows)])
     bounds = [
         text.loc[text["method"] == name, [*keys, "value"]]
         .drop_duplicates(keys)
@@ -191,8 +193,45 @@ def collapsed(runs: pd.DataFrame) -> int:
     that neither the object nor the decoy is used.
     """
     accuracy = select(runs, "accuracy", split="val")
-    chance = runs["task"].map({"decoy_coco": 0.5}).fillna(0.1).loc[accuracy.index]
+    chance = accuracy["task"].map(_chance)
     return int((accuracy["value"] <= 1.2 * chance).sum())
+
+
+def _chance(task: str) -> float:
+    recipe = TASKS[task].original or TASKS[task].stand_in
+    assert recipe is not None
+    return 1 / len(recipe.classes)
+
+
+def overview(runs: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per method: recovery and flips on each task, and the cost of a step.
+
+    Args:
+        runs: of the main grid and of experiments under its conditions.
+        costs: of ``benchmarks/training_step.py``, with ``method, ratio``, one row per network. The
+            range over the networks is shown, relative to ERM.
+    """
+    table = summarise(runs)
+    own = {
+        name: table.set_index(["method", "data", "task"]).query(f"metric == {metric!r} and {where}")
+        for name, metric, where in (
+            ("recovery", "recovery", "split == 'test_clean'"),
+            ("flips", "decoy_flip_rate", "split == 'test_decoy'"),
+        )
+    }
+    rows = []
+    for method in [name for name in methods.METHODS if name in set(table["method"])]:
+        row = {"Method": label(method)}
+        for data, task in dict.fromkeys(zip(table["data"], table["task"], strict=True)):
+            for name, part in own.items():
+                key = (method, data, task)
+                row[f"{task_label(task, data)}: {name}"] = (
+                    f"{part.loc[key, 'mean']:.2f}" if key in part.index else "–"
+                )
+        ratios = costs.loc[costs["method"] == method, "ratio"]
+        row["Cost of a step"] = f"{ratios.min():.2f} to {ratios.max():.2f}" if len(ratios) else "–"
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def cell(table: pd.DataFrame, key: tuple[str, ...]) -> str:
@@ -222,7 +261,10 @@ def read_csv(path: Path) -> pd.DataFrame | None:
     """Read what :func:`write_csv` wrote, empty cells as missing; None if there is no such file."""
     if not path.is_file():
         return None
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""], comment="#")
+    if "condition" in table:  # empty for the main grid
+        table["condition"] = table["condition"].astype(object).fillna("")
+    return table
 
 
 def shares_reported(runs: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from course.exercise import Case, Exercise
-from xblcore.losses import xbl_d
 from xblcore.methods import Step
 
 Cells = NDArray[Any]
@@ -33,12 +32,6 @@ def _distances(mask: Cells) -> Cells:
     return nearest
 
 
-def _flattened(mask: Cells) -> Cells:
-    index = np.arange(mask.size).reshape(mask.shape)
-    nearest: Cells = np.abs(index[..., None] - index[mask]).min(-1)
-    return nearest
-
-
 distances = Exercise(
     "distances",
     solution=_distances,
@@ -52,13 +45,6 @@ distances = Exercise(
     mistakes=(
         ("steps along the grid", lambda mask: np.abs(_offsets(mask)).sum(0).min(-1),
          "A diagonal neighbour is closer than 2."),
-        ("the distance along the flattened grid", _flattened,
-         "There, the cell above is a whole row away. Use rows and columns."),
-        ("the distance to the farthest object cell",
-         lambda mask: np.hypot(*_offsets(mask)).max(-1), "The nearest one counts."),
-        ("the mean distance to the object cells",
-         lambda mask: np.hypot(*_offsets(mask)).mean(-1), "It is not 0 on the object."),
-        ("the distance to the background", lambda mask: _distances(~mask), "Invert the mask."),
     ),
 )  # fmt: skip
 
@@ -86,8 +72,6 @@ combined = Exercise(
          "A cell that is far away costs enough already: at least c, not c more."),
         ("c in all wrong cells", lambda distance, wrong, c: torch.where(wrong, c, distance),
          "A wrong cell that is far from the object keeps its larger distance."),
-        ("the smaller of the two", lambda distance, wrong, c: torch.minimum(distance, c * wrong),
-         "At least c: the larger of the two."),
     ),
 )  # fmt: skip
 
@@ -130,13 +114,9 @@ xbl_d_plus = Exercise(
              (_FEATURES[:1].mT, _HEAD.mT, _PENALTY[:1].mT, _SIGNS[:1])),
     ),
     success="a loss of the map, with a gradient that reaches the weights that made the map.",
-    hint="Four steps: the gradient of the score, recorded so that it can be differentiated again; "
-    "the contribution of each cell, summed over the feature maps, without its sign; the sum over "
-    "the cells, weighted by the penalty; the mean over the images.",
-    errors={
-        "tuple|converted to an index": "`torch.autograd.grad` returns a tuple of one tensor. "
-        "Unpack it: `(gradient,) = ...`."
-    },
+    hint="Four steps: the gradient of the score, the only element of a tuple, recorded so that it "
+    "can be differentiated again; the contribution of each cell, summed over the feature maps, "
+    "without its sign; the sum over the cells, weighted by the penalty; the mean over the images.",
     no_gradient="The map is made of a gradient. To differentiate it again, autograd must record "
     "how the gradient was computed: create_graph=True, and no .detach() or .item().",
     mistakes=(
@@ -150,14 +130,6 @@ xbl_d_plus = Exercise(
          _loss(lambda g, f, d:
              ((g.mean((2, 3), keepdim=True) * f).sum(1).abs() * d).sum((1, 2)).mean()),
          "Its mean hides where the head reads (notebook 2). Multiply cell by cell."),
-        ("the sum over the images", _loss(lambda g, f, d: ((g * f).sum(1).abs() * d).sum()),
-         "Take the mean over the images."),
-        ("absolute values before the sum over the feature maps",
-         _loss(lambda g, f, d: ((g * f).abs().sum(1) * d).sum((1, 2)).mean()),
-         "Add up the feature maps first: they can cancel each other within a cell."),
-        ("the share, with maps scaled to sum 1",
-         _loss(lambda g, f, d: xbl_d((g * f).sum(1).abs(), d, form="share")),
-         "That is a loss of its own; here the mass is needed, without scaling."),
     ),
 )  # fmt: skip
 

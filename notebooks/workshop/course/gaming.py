@@ -1,17 +1,16 @@
-"""Notebook 7: misleading maps, and the evidence that exposes them."""
+"""Notebook 8: misleading maps, and the evidence that exposes them."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from course import task
-from course.exercise import Case, Exercise, Feedback, as_array, blank
+from course.exercise import Case, Exercise
 from xblcore import metrics
 from xblcore.cam import grad_cam, hires_cam
 from xblcore.examples import Examples
@@ -19,9 +18,8 @@ from xblcore.study import explainers
 from xblcore.study.evaluate import attributions
 from xblcore.study.models import SplitNet
 
-# One channel of 2x2 cells, active on the decoy only, and a head with one weight per cell.
+# One channel of 2x2 cells, active on the decoy only.
 FEATURES = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
-WEIGHTS = torch.tensor([[3.0, -1.0], [-1.0, -1.0]])
 
 
 def two_maps(weights: Tensor) -> tuple[float, Tensor, Tensor]:
@@ -34,28 +32,6 @@ def two_maps(weights: Tensor) -> tuple[float, Tensor, Tensor]:
     features = FEATURES.clone()[None, None].requires_grad_()
     maps = [cam(features, (features * weights).sum((1, 2, 3)))[0] for cam in (grad_cam, hires_cam)]
     return float((FEATURES * weights).sum()), maps[0], maps[1]
-
-
-def blind(weights: Any) -> Feedback:
-    """Check weights that Grad-CAM is blind to: a logit of at least 5 and a Grad-CAM of zero."""
-    values = as_array(weights)
-    if values is None or values.shape != (2, 2):
-        if "Ellipsis" in repr(weights):
-            return blank("weights")
-        return Feedback(False, "`weights` must be 2 rows of 2 numbers.", "See `WEIGHTS` above.")
-    given = torch.from_numpy(values).float()
-    logit, coarse, exact = two_maps(given)
-    if not logit >= 5:
-        hint = "The logit is 2 times the upper left weight."
-        return Feedback(False, f"the logit is {logit:.4g}; it must be at least 5.", hint)
-    if coarse.abs().max() > 1e-6:
-        hint = "Grad-CAM depends on the mean of the four weights only."
-        return Feedback(False, f"Grad-CAM shows {coarse[0, 0]:.4g} on the decoy, not 0.", hint)
-    if torch.allclose(given, WEIGHTS * given[0, 0] / WEIGHTS[0, 0]):
-        hint = "The other three weights do not have to be equal."
-        return Feedback(False, "these are the weights above, or a multiple of them.", hint)
-    success = f"the logit is {logit:.4g}, HiResCAM shows {exact[0, 0]:.4g}, and Grad-CAM nothing."
-    return Feedback(True, success)
 
 
 @dataclass(frozen=True)
@@ -93,11 +69,7 @@ relies_on_decoy = Exercise(
         Case("a Grad-CAM that touches the corner, but predictions that do not flip",
              (replace(_HONEST, grad_cam_wrong=0.28, held_out_wrong=0.16),),
              "Maps can be wrong in both directions. Its predictions do not flip."),
-        Case("maps that are all clean, but predictions that flip",
-             (replace(_HIDDEN, held_out_wrong=0.05),), "Several maps can mislead. It flips."),
         Case("a clean Grad-CAM and an unknown flip rate", (replace(_HIDDEN, flip_rate=None),),
-             _UNMEASURED),
-        Case("an honest model with an unknown flip rate", (replace(_HONEST, flip_rate=None),),
              _UNMEASURED),
         Case("a held-out map in the corner and a flip rate of 0",
              (replace(_HONEST, held_out_wrong=0.30, flip_rate=0.0),),
@@ -106,7 +78,7 @@ relies_on_decoy = Exercise(
              (Evidence(math.nan, 1.0, 0.45, None),),
              "`grad_cam_wrong` is NaN there, and NaN > 0.2 is False. No map, no proof."),
     ),
-    success="all nine models are judged correctly, including those that hide.",
+    success="all seven models are judged correctly, including those that hide.",
     hint="Order the evidence: which of the four numbers needs no map?",
 )  # fmt: skip
 
@@ -114,7 +86,7 @@ relies_on_decoy = Exercise(
 def attribution(model: SplitNet, images: Tensor, explainer: str) -> Tensor:
     """Attribution ``(N, h, w)`` of the predicted classes, on the CAM grid."""
     fine = attributions(model, images, explainers.get(explainer), layer="features")
-    return adaptive_avg_pool2d(fine, task.GRID)
+    return adaptive_avg_pool2d(fine, task.grid(images))
 
 
 def mean_wrong(model: SplitNet, few: Examples, explainer: str) -> float:

@@ -1,4 +1,4 @@
-"""Notebook 6: images that learners mark with a brush, and what the marks are worth.
+"""Notebook 7: images that learners mark with a brush, and what the marks are worth.
 
 The images are in ``build/workshop/images``, and the masks that a learner paints in
 ``build/workshop/marks``, where they stay until that folder is deleted.
@@ -60,26 +60,6 @@ def at_hand(data: task.Data, marked: Examples, layer: Layer, only: Sequence[int]
     given = marked.decoy_mask if layer == "wrong" else marked.object_mask
     masks[layer][list(only)] = given[list(only)]
     return replace(train, object_mask=masks["object"], decoy_mask=masks["wrong"])
-
-
-def check_marks(marked: Examples, data: task.Data) -> Feedback:
-    """Compare what is marked as wrong with the true decoys."""
-    truth, wrong = data["train"].decoy_mask[:COUNT], marked.decoy_mask
-    painted = wrong.flatten(1).any(1)
-    if not painted.any():
-        hint = "Press W for the layer `wrong`, then paint over what the network should not use."
-        return Feedback(False, "nothing is marked as wrong yet.", hint)
-    size = truth.sum((1, 2))
-    for problem, where, hint in (
-        ("most of the patch is not marked", (wrong & truth).sum((1, 2)) < 0.25 * size,
-         "The patch is a small square of one grey value, in one of the four corners."),
-        ("much more than the patch is marked", (wrong & ~truth).sum((1, 2)) > 3 * size,
-         "Use a smaller brush ([), and the eraser (E)."),
-    ):  # fmt: skip
-        names = [f"{n:02}.png" for n in (painted & where).nonzero()[:3, 0].tolist()]
-        if names:
-            return Feedback(False, f"{problem} on {', '.join(names)}.", hint)
-    return Feedback(True, f"{int(painted.sum())} of {COUNT} images are marked, each on its patch.")
 
 
 def which_mark(choices: Any) -> Feedback:

@@ -1,4 +1,4 @@
-"""Notebook 5: metrics of explanations, undefined values, and metrics that disagree.
+"""Notebook 6: metrics of explanations, undefined values, and metrics that disagree.
 
 On the 4x4 maps the object is the first column, so the distance of a cell is its column's number.
 """
@@ -28,7 +28,6 @@ ALL_ZERO = torch.zeros(4, 4)
 # All of it on a decoy that touches the object, and a map that is mostly correct.
 ON_DECOY = torch.tensor([[0.0, 0, 0, 0], [0, 5, 0, 0], [0, 5, 0, 0], [0, 0, 0, 0]])
 MOSTLY_OBJECT = torch.tensor([[0.0, 0, 0, 4], [2, 0, 0, 0], [2, 0, 0, 0], [2, 0, 0, 0]])
-LAST_COLUMN = torch.tensor([[0.0, 0, 0, 1]] * 4)
 
 
 def _focus(cam: Tensor, distance: Tensor) -> Tensor:
@@ -42,7 +41,6 @@ distance_focus = Exercise(
         Case("the map `NEAR`", (NEAR, DISTANCE)),
         Case("the map `FAR`", (FAR, DISTANCE)),
         Case("a map on the object only", (OBJECT.float(), DISTANCE)),
-        Case("a map in the last column only", (LAST_COLUMN, DISTANCE)),
         Case("distances in another unit", (NEAR, DISTANCE / 8)),
         Case("an all-zero map", (ALL_ZERO, DISTANCE),
              "No map is neither a good map nor a bad one. In torch, 0 / 0 is NaN by itself."),
@@ -55,13 +53,6 @@ distance_focus = Exercise(
          "A strong map counts as a far one. Divide by `cam.sum()` first."),
         ("1 minus the focus", lambda cam, d: (cam * d).sum() / cam.sum() / d.max(),
          "It is called focus, so higher must be better."),
-        ("1 minus the distance in cells", lambda cam, d: 1 - (cam * d).sum() / cam.sum(),
-         "That can be below 0. Divide by the largest distance in this image."),
-        ("the focus of the map scaled to a maximum of 1",
-         lambda cam, d: 1 - (cam / cam.max() * d).sum() / d.max(), "Shares have the sum 1."),
-        ("the focus relative to the mean distance",
-         lambda cam, d: 1 - (cam * d).sum() / cam.sum() / d.mean(),
-         "0 means as far away as this image allows: divide by the largest distance."),
     ),
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A small Decoy Fashion-MNIST, and networks that train on it in seconds on one core."""
+"""Garments and photographs with a decoy, and networks that train in seconds on one core."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from xblcore import methods, metrics, project
-from xblcore.data import TASKS, DataConfig, fetch
+from xblcore.data import DataConfig, fetch
+from xblcore.data.tasks import CIFAR10, FASHION_MNIST
 from xblcore.decoys import Decoy, add_decoys, grey_palette, put_patch
 from xblcore.examples import Cells, Examples
 from xblcore.methods import Method, Penalty
@@ -19,11 +20,11 @@ from xblcore.study import models
 from xblcore.study.evaluate import predict
 from xblcore.study.train import EpochLog, TrainConfig, fit
 
-TASK = "decoy_fashion_mnist"
-CLASSES = TASKS[TASK].original.classes
+GARMENTS, PHOTOS = "decoy_fashion_mnist", "decoy_cifar10"
+RECIPES = {GARMENTS: FASHION_MNIST, PHOTOS: CIFAR10}
+CLASSES = FASHION_MNIST.classes
 PATCH = 4  # side of the decoy in pixels
-GRID = (14, 14)  # cells of a CAM of the network
-MARGIN = 3  # pixels that a cell sees beyond its own; notebook 3 derives it
+MARGIN = 3  # pixels that a cell of `small_cnn` sees beyond its own; notebook 3 derives it
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 EPOCHS, BATCH, LEARNING_RATE = 6, 64, 0.003
 
@@ -32,30 +33,24 @@ Data = dict[str, Examples]  # by split, as in xblcore.data.SPLITS
 
 @dataclass(frozen=True)
 class Scores:
-    """Behaviour of a network; each value is in [0, 1].
+    """Behaviour of a network; each value is in [0, 1]."""
 
-    Attributes:
-        with_decoy: accuracy on validation images, whose decoy reveals the class.
-        clean: accuracy on test images without a decoy.
-        flip_rate: share of test images whose prediction changes if only the decoy changes.
-    """
-
-    with_decoy: float
-    clean: float
-    flip_rate: float
+    with_decoy: float  # accuracy on validation images, whose decoy reveals the class
+    clean: float  # accuracy on test images without a decoy
+    flip_rate: float  # share of test images whose prediction changes if only the decoy changes
 
 
-def load(*, n_train: int = 3000, n_test: int = 1000) -> Data:
-    """Fetch Fashion-MNIST if it is missing, and draw the splits in memory."""
+def load(name: str = GARMENTS, *, n_train: int = 3000, n_test: int = 1000) -> Data:
+    """Fetch the images of a task if they are missing, and draw the splits in memory."""
     torch.set_num_threads(1)  # as fast for a network this small, and the results repeat
     raw = project.root() / "data" / "raw"
     config = DataConfig(n_train=n_train, n_val=n_test, n_test=n_test, source="original")
-    fetch(TASK, config)
-    recipe = TASKS[TASK].original
-    clean = {name: drawn.examples for name, drawn in recipe.draw(raw, config).items()}
+    fetch(name, config)
+    recipe = RECIPES[name]
+    clean = {split: drawn.examples for split, drawn in recipe.draw(raw, config).items()}
     train, val, test = (
-        add_decoys(clean[name], Decoy(size=PATCH), recipe.palette, predictive=n < 2, seed=[n])
-        for n, name in enumerate(("train", "val", "test_decoy"))
+        add_decoys(clean[split], Decoy(size=PATCH), recipe.palette, predictive=n < 2, seed=[n])
+        for n, split in enumerate(("train", "val", "test_decoy"))
     )
     return {
         "train": train.examples,
@@ -67,16 +62,44 @@ def load(*, n_train: int = 3000, n_test: int = 1000) -> Data:
     }
 
 
+def is_here(name: str) -> bool:
+    """Whether the raw files of a task are on this computer."""
+    config = DataConfig(n_train=1, n_val=1, n_test=1)
+    return RECIPES[name].sources(project.root() / "data" / "raw", config) is not None
+
+
+def load_photos() -> Data:
+    """Photographs of CIFAR-10 with a decoy; garments if CIFAR-10 is not on this computer."""
+    if is_here(PHOTOS):
+        return load(PHOTOS, n_train=4000)
+    print("CIFAR-10 is not on this computer, so this notebook uses garments instead.")
+    return load()
+
+
+def names(examples: Examples) -> list[str]:
+    """Class of each image, of garments or of photographs."""
+    recipe = FASHION_MNIST if examples.images.shape[1] == 1 else CIFAR10
+    return [recipe.classes[label] for label in examples.labels.tolist()]
+
+
 def cells(examples: Examples, *, margin: int = 0) -> Cells:
     """Annotations on the CAM grid, with masks of wrong regions widened by ``margin`` pixels."""
-    found = examples.on_grid(GRID, margin=margin).cells
+    found = examples.on_grid(grid(examples.images), margin=margin).cells
     assert found is not None
     return found
 
 
-def new_model(name: str = "small_cnn", *, seed: int = 0) -> models.SplitNet:
-    """Build an untrained network of the study."""
-    return models.build(name, channels=1, classes=len(CLASSES), size=28, seed=seed)
+def grid(images: Tensor) -> tuple[int, int]:
+    """Cells of a CAM: a network of the workshop pools once, by 2 pixels, before it."""
+    height, width = images.shape[2:]
+    return height // 2, width // 2
+
+
+def new_model(
+    name: str = "small_cnn", *, channels: int = 1, size: int = 28, seed: int = 0
+) -> models.SplitNet:
+    """Build an untrained network of the study for ten classes."""
+    return models.build(name, channels=channels, classes=len(CLASSES), size=size, seed=seed)
 
 
 def train(
@@ -85,6 +108,7 @@ def train(
     *,
     weight: float | None = None,
     margin: int = MARGIN,
+    network: str = "small_cnn",
     start: nn.Module | None = None,
     epochs: int = EPOCHS,
     seed: int = 0,
@@ -93,17 +117,17 @@ def train(
     """Train a network; a few seconds on one core.
 
     Args:
-        examples: images ``(N, 1, 28, 28)`` with labels and masks.
+        examples: images ``(N, C, H, W)`` with labels and masks.
         method: a name in :data:`xblcore.methods.METHODS`, or the result of :func:`own_method`.
         weight: of the explanation loss; the method's default if None.
-        margin: in pixels, by which masks of wrong regions are widened.
+        margin: pixels by which masks of wrong regions are widened.
+        network: a name in :data:`xblcore.study.models.MODELS`.
         start: a network to copy and train further; None starts from random weights.
-        epochs: passes over the images.
-        seed: of the weights and of the order of the images.
-        progress: show a progress bar.
+        epochs, seed, progress: passes over the images; of weights and order; show a bar.
     """
     chosen = methods.get(method) if isinstance(method, str) else method
-    model = new_model(seed=seed)
+    _, channels, size, _ = examples.images.shape
+    model = new_model(network, channels=channels, size=size, seed=seed)
     if start is not None:
         model.load_state_dict(start.state_dict())
     config = TrainConfig(
@@ -111,7 +135,7 @@ def train(
         batch_size=BATCH, learning_rate=LEARNING_RATE, seed=seed,
         ramp_epochs=1.0 if start is None else 0.0,
     )  # fmt: skip
-    prepared = examples.on_grid(GRID, margin=margin)
+    prepared = examples.on_grid(grid(examples.images), margin=margin)
     # On stdout, because JupyterLab colours stderr like an error.
     with tqdm(total=epochs, desc=chosen.label, disable=not progress, file=sys.stdout) as bar:
 

@@ -608,9 +608,9 @@ def experiment(
     if not own.weights:
         return _chosen_grid(tasks, own.methods, own.conditions, settings, progress, seeds=seeds)
     pairs = {
-        condition: [pair for pair in itertools.product(tasks, own.methods)
-                    if _has_annotations(pair[0], condition)]
-        for condition in own.conditions
+        condition: some for condition in own.conditions
+        if (some := [pair for pair in itertools.product(tasks, own.methods)
+                     if _has_annotations(pair[0], condition)])
     }  # fmt: skip
     first = [
         Run(task, method, weight, seed, replace(condition, explained=False))

@@ -35,6 +35,7 @@ reproduce: setup ## rerun the paper on all cores and write results/paper/index.h
 	@echo "Open results/paper/index.html"
 
 experiments: setup ## rerun the experiments around the paper, and the page with their claims
+	@echo "About seven hours on two cores, without what build/runs has; it can be interrupted"
 	dvc repro experiments/dvc.yaml
 	dvc repro --force --single-item paper
 

@@ -84,8 +84,11 @@ def by_condition(fig: Figure, table: pd.DataFrame, *, by: str) -> Figure:
         lines |= {line.get_label(): line for line in charts.reference_lines(ax, bounds)}
         ax.set_xlabel(text)
     style.title(fig, _finding(shown, by, heading), style.about_table(table))
-    entries = [style.entry(entry) for entry in looks.values()]
-    style.legend(fig, [*entries, *lines.values(), *charts.special_marks(axes)], heading=heading)
+    entries = [style.entry(entry) for entry in looks.values()] if len(looks) > 1 else []
+    style.legend(
+        fig, [*entries, *lines.values(), *charts.special_marks(axes)],
+        heading=heading if entries else None,
+    )  # fmt: skip
     return fig
 
 
@@ -97,6 +100,7 @@ def _finding(table: pd.DataFrame, by: str, heading: str) -> str:
         return "Recovery is undefined for every method"
     worst = means.loc[means.groupby("method")["mean"].idxmin()].sort_values("mean")
     ends = worst.iloc[[-1, 0]].drop_duplicates("method")
-    texts = [f"{look(row['method']).label} {number(row['mean'])} ({row[by]})"
+    several = means[by].nunique() > 1
+    texts = [f"{look(row['method']).label} {number(row['mean'])}" + f" ({row[by]})" * several
              for row in ends.to_dict("records")]  # fmt: skip
-    return f"Worst recovery over the {heading}: {', '.join(texts)}"
+    return f"{f'Worst recovery over the {heading}' if several else 'Recovery'}: {', '.join(texts)}"

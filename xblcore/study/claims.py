@@ -90,7 +90,8 @@ LIMITS = {
     "weights and one seed to choose among them. Decoy CIFAR-10 has no object masks, so there the "
     "annotation is that of the decoy.",
     "C3": "Only networks that flip for some images and not for others can rank images, so the "
-    "result concerns networks that rely on the decoy in part. Methods share data and seeds; the "
+    "result concerns networks that rely on the decoy in part. The best overlap metric is chosen on "
+    "the networks that it is compared on, which favours it. Methods share data and seeds; the "
     "interval is over seeds, not over methods, data sets or architectures.",
     "C4": "Two or three tasks say little about other tasks: the heterogeneity between them is "
     "itself estimated poorly. All three add a patch to the image; the experiment `natural` has a "

@@ -95,7 +95,10 @@ $$(".chart svg").forEach((chart) => {
   });
 });
 addEventListener("keydown", (event) => event.key === "Escape" && hideTip());
-addEventListener("scroll", hideTip, { passive: true });
+addEventListener("scroll", () => { // focusing a dot may scroll the page
+  const dot = document.activeElement;
+  if (!tip.hidden && dot.matches("circle[data-run]")) showTip(dot); else hideTip();
+}, { passive: true });
 // The explorer: sprites hold all images, masks and CAMs of a task, see xblcore.study.gallery.
 const field = (name) => $(`#x-${name}`), stores = {};
 const viridis = [[68, 1, 84], [59, 81, 139], [33, 144, 141], [92, 200, 99], [253, 231, 37]];

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
+import pandas as pd
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
@@ -52,9 +53,11 @@ def place(source: Path) -> Path:
 
 def index() -> str:
     """Return the text of the start page, with links to files of the repository."""
+    measured = pd.read_csv(ROOT / "results" / "metrics.csv", usecols=["task", "data"])
+    kinds = dict(zip(measured["task"], measured["data"], strict=True))
     questions = {name: own.question for name, own in config.load().experiments.items()}
     sections = {
-        "Tasks, as executed": {path: tables.label(path.parent.name)
+        "Tasks, as executed": {path: tables.task_label(path.parent.name, kinds[path.parent.name])
                                for path in ROOT.glob("results/*/task.ipynb")},
         "Experiments, as executed": {path: questions.get(path.parent.name, heading(path))
                                      for path in ROOT.glob("results/experiments/*/*.ipynb")},

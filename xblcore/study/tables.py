@@ -76,8 +76,8 @@ def recoveries(runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = select(runs, "accuracy", split=CLEAN)
     keys = ["task", "seed", *SHARED]
-    text = rows.assign(**{name: rows[name].astype(str) for name in SHARED if name in rows})
-    text = text.reindex(columns=[*rows, *(name for name in SHARED if name not in rows)])
+    text = rows.reindex(columns=list(dict.fromkeys([*rows, *SHARED])))
+    text = text.astype(dict.fromkeys(SHARED, str))
     bounds = [
         text.loc[text["method"] == name, [*keys, "value"]]
         .drop_duplicates(keys)
@@ -212,21 +212,19 @@ def overview(runs: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
             range over the networks is shown, relative to ERM.
     """
     table = summarise(runs)
-    own = {
-        name: table.set_index(["method", "data", "task"]).query(f"metric == {metric!r} and {where}")
-        for name, metric, where in (
-            ("recovery", "recovery", "split == 'test_clean'"),
-            ("flips", "decoy_flip_rate", "split == 'test_decoy'"),
-        )
+    found = {
+        "recovery": select(table, "recovery", split=CLEAN),
+        "flips": select(table, "decoy_flip_rate", split=DECOY),
     }
+    means = {name: own.set_index(["method", "data", "task"])["mean"] for name, own in found.items()}
     rows = []
     for method in [name for name in methods.METHODS if name in set(table["method"])]:
         row = {"Method": label(method)}
         for data, task in dict.fromkeys(zip(table["data"], table["task"], strict=True)):
-            for name, part in own.items():
+            for name, mean in means.items():
                 key = (method, data, task)
                 row[f"{task_label(task, data)}: {name}"] = (
-                    f"{part.loc[key, 'mean']:.2f}" if key in part.index else "–"
+                    f"{mean[key]:.2f}" if key in mean else "–"
                 )
         ratios = costs.loc[costs["method"] == method, "ratio"]
         row["Cost of a step"] = f"{ratios.min():.2f} to {ratios.max():.2f}" if len(ratios) else "–"

@@ -656,7 +656,8 @@ def cell_energy(
         raise ValueError(f"samples and size (C, H, W) must be at least 1, got {samples} and {size}")
     parameter = next(model.parameters(), torch.empty(0))
     generator = torch.Generator().manual_seed(seed)
-    images = torch.rand(samples, *size, generator=generator).to(parameter.device, parameter.dtype)
+    # Of mean 0, so that a channel whose weights have a negative sum responds to some of them.
+    images = torch.randn(samples, *size, generator=generator).to(parameter.device, parameter.dtype)
     images.requires_grad_()
     with (
         evaluating(model), capture(model, layer, reshape=reshape) as captured,

@@ -25,6 +25,9 @@ from torch.nn import functional
 Reduction = Literal["mean", "sum", "none"]
 Form = Literal["mass", "share"]
 
+# Least penalty of cells that see the wrong region, in grid diagonals: c in D+ = max(D, c E).
+WRONG = 0.3
+
 
 def xbl_d(
     cam: Tensor, distance: Tensor, *, form: Form = "mass", reduction: Reduction = "mean"
@@ -47,15 +50,14 @@ def xbl_d(
     return _weighted(cam, distance, annotated, form, reduction)
 
 
-def combined_distance(distance: Tensor, decoy_mask: Tensor, *, wrong: float) -> Tensor:
+def combined_distance(distance: Tensor, decoy_mask: Tensor, *, wrong: float = WRONG) -> Tensor:
     """``D+ = max(D, wrong * E)``: distance to the object, but at least ``wrong`` in wrong cells.
 
     A cell on the object that also sees the wrong region through its receptive field is penalised:
     where the two annotations disagree, "wrong" takes precedence over "object". ``wrong`` is in grid
     diagonals, the other arguments are as in :mod:`xblcore.losses`.
 
-    >>> combined_distance(torch.tensor([[[0.0, 0.0, 0.5]]]), torch.tensor([[[False, True, True]]]),
-    ...     wrong=0.3)
+    >>> combined_distance(torch.tensor([[[0.0, 0.0, 0.5]]]), torch.tensor([[[False, True, True]]]))
     tensor([[[0.0000, 0.3000, 0.5000]]])
     """
     if not 0 <= wrong < torch.inf:

@@ -29,9 +29,6 @@ Need = Literal["object_mask", "decoy_mask", "input_gradient", "activations"]
 Explainer = Literal["grad_cam", "hires_cam", "input_gradient"]
 Weighting = Literal["distance", "overlap"]
 
-# Least penalty of cells that see the wrong region, in grid diagonals: c in D+ = max(D, c E).
-WRONG = 0.3
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -50,7 +47,7 @@ class Options:
     score: ScoreKind | None = None
     form: losses.Form | None = None
     weighting: Weighting | None = None
-    wrong: float = WRONG
+    wrong: float = losses.WRONG
 
 
 class ReluInputs(TorchFunctionMode):
@@ -138,7 +135,7 @@ class Step:
         return logits, relus.kept
 
 
-def distance_plus(cells: Cells, *, wrong: float = WRONG) -> Tensor:
+def distance_plus(cells: Cells, *, wrong: float = losses.WRONG) -> Tensor:
     """``D+ = max(D, wrong * E)`` of annotations on the CAM grid, ``(N, h, w)``."""
     return losses.combined_distance(cells.distance, cells.decoy_mask, wrong=wrong)
 

@@ -177,10 +177,9 @@ class Metric:
     higher_is_better: bool
     kind: Literal["overlap", "distance", "behaviour", "health"]  # claim C3 compares the first two
 
-    @property
-    def summary(self) -> str:
-        """One line: definition, formula, source."""
-        return (self.function.__doc__ or "").partition("\n")[0]
+    def counting_undefined(self, values: Tensor) -> Tensor:
+        """Values ``(N,)`` with the worst one, 0 or 1, in place of NaN."""
+        return values.nan_to_num(nan=0.0 if self.higher_is_better else 1.0)
 
 
 _OBJECT, _DECOY, _DISTANCE = ("cam", "object_mask"), ("cam", "decoy_mask"), ("cam", "distance")

@@ -74,8 +74,8 @@ class XBLDLoss(nn.Module):
 
     def __init__(
         self, model: nn.Module, *, layer: str | nn.Module, weight: float, ramp_steps: int = 100,
-        every: int = 1, wrong: float = 0.3, margin: int | None = None, order: cam.Order = 2,
-        head: cam.Head | None = None, reshape: cam.Reshape | None = None,
+        every: int = 1, wrong: float = losses.WRONG, margin: int | None = None,
+        order: cam.Order = 2, head: cam.Head | None = None, reshape: cam.Reshape | None = None,
         output: cam.Output | None = None, seed: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()

@@ -102,6 +102,12 @@ def test_share_of_the_squared_gradient_by_hand(share: float, extent: int, margin
     assert found == ReceptiveField((9, 9), extent, margin)
 
 
+def test_channels_that_no_image_in_0_to_1_activates_are_seen() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.ReLU())
+    nn.init.constant_(network[0].weight, -1.0)
+    assert receptive_field(network, "1", (1, 9, 9)) == ReceptiveField((9, 9), 3, 1)
+
+
 def test_a_normalisation_over_the_image_sees_all_of_it() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.GroupNorm(1, 2))
     assert receptive_field(network, "1", (1, 9, 9)) == ReceptiveField((9, 9), 9, 4)

@@ -233,7 +233,7 @@ def test_key_depends_on_run_settings_and_data(
         ("methods.py", r"losses.rrr_g\(", "2 * losses.rrr_g(", False),  # of another method
         ("methods.py", "Cross-entropy on images", "Loss on images", False),  # a summary
         ("methods.py", r"losses.combined_distance\(", "2 * losses.combined_distance(", True),
-        ("methods.py", r"\nWRONG = ", r"\nWRONG = 2 * ", True),
+        ("losses.py", r"\nWRONG = ", r"\nWRONG = 2 * ", True),
         ("losses.py", r"\A", "# A comment.\n", False),
         ("losses.py", r'\A"""', '"""Another docstring. ', False),
         ("losses.py", " must be at least 0", " must not be negative", False),  # a message
@@ -373,7 +373,7 @@ def test_factorial_chooses_a_weight_in_each_condition(
     conditions = [Condition(feedback="object_only"), Condition(feedback="decoy_only", form="share")]
     own = config.Experiment(
         question="?", by="form", tasks=[TASK, "decoy_cifar10"], methods=["erm", "xbl_d_plus"],
-        conditions=conditions, weights=[1, 10], seeds=3,
+        conditions=conditions, weights=[1, 10], seeds={TASK: 3, "decoy_cifar10": 4},
     )  # fmt: skip
     best = {"mass": 1, "share": 10}
 
@@ -397,7 +397,7 @@ def test_factorial_chooses_a_weight_in_each_condition(
             (TASK, conditions[0], 1.0),  # Decoy CIFAR-10 has no object masks
             (TASK, conditions[1], 10.0), ("decoy_cifar10", conditions[1], 10.0),
         )
-        for seed in range(3)
+        for seed in range(3 if task == TASK else 4)
     }  # fmt: skip
 
 

@@ -100,8 +100,15 @@ def test_weight_0_is_training_without_the_penalty(name: str) -> None:
     assert torch.equal(full, without) == (not method.has_gradient)
 
 
-def test_batches_are_in_an_order_of_the_seed_and_keep_their_annotations() -> None:
-    data, steps = toys.shortcut(40), list[methods.Step]()
+@pytest.mark.parametrize(
+    ("images", "sizes"),
+    [(40, [16, 16, 8]), (32, [16, 16]), (33, [16, 17]), (17, [17]), (2, [2]), (1, [1])],
+)  # fmt: skip
+def test_batches_are_in_an_order_of_the_seed_and_keep_their_annotations(
+    images: int, sizes: list[int]
+) -> None:
+    """A single image in the last batch, which batch norm refuses, joins the batch before."""
+    data, steps = toys.shortcut(images), list[methods.Step]()
 
     def spy(step: methods.Step) -> Tensor:
         steps.append(step)
@@ -111,9 +118,9 @@ def test_batches_are_in_an_order_of_the_seed_and_keep_their_annotations() -> Non
     model.eval()
     fit(model, data, own_method(spy), CONFIG)
     assert all(module.training for module in model.modules())
-    assert [len(step.batch) for step in steps] == [16, 16, 8] * 2
+    assert [len(step.batch) for step in steps] == sizes * 2
     order = torch.Generator().manual_seed(CONFIG.seed)
-    expected = torch.cat([torch.randperm(40, generator=order) for _ in range(2)])
+    expected = torch.cat([torch.randperm(images, generator=order) for _ in range(2)])
     for name in ("images", "labels", "object_mask", "decoy_mask"):
         seen = torch.cat([getattr(step.batch, name) for step in steps])
         assert torch.equal(seen, getattr(data, name)[expected]), name

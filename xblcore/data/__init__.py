@@ -8,10 +8,10 @@ the data.
 
 from xblcore.data.sources import DataUnavailableError
 from xblcore.data.splits import SPLITS, DataConfig, Drawn, clean_examples, draw_splits
-from xblcore.data.store import build, decoyed, fetch, info, load
+from xblcore.data.store import build, decoyed, fetch, info, is_built, load
 from xblcore.data.tasks import TASKS, Recipe, Task
 
 __all__ = [
     "SPLITS", "TASKS", "DataConfig", "DataUnavailableError", "Drawn", "Recipe", "Task", "build",
-    "clean_examples", "decoyed", "draw_splits", "fetch", "info", "load",
+    "clean_examples", "decoyed", "draw_splits", "fetch", "info", "is_built", "load",
 ]  # fmt: skip

@@ -108,6 +108,15 @@ def info(task: str, *, root: str | Path | None = None) -> dict[str, Any]:
     return manifest
 
 
+def is_built(task: str, config: DataConfig | None = None) -> bool:
+    """Return whether a task is built, with this configuration if one is given."""
+    try:
+        built = info(task)["config"]
+    except FileNotFoundError:
+        return False
+    return config is None or built == asdict(config)
+
+
 def load(
     task: str, *, split: str, decoy: Decoy | None = None, root: str | Path | None = None
 ) -> Examples:

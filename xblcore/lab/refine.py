@@ -187,9 +187,6 @@ def refine(
         if min(batch_size, len(training)) == 1:
             raise ValueError("batch norm must see at least 2 images in a step, got 1; use a larger "
                              "batch_size, or more images")  # fmt: skip
-        while batch_size < len(training) and len(training) % batch_size == 1:
-            batch_size += 1
-        config = replace(config, batch_size=batch_size)
     refined = copy.deepcopy(model)
     for module in refined.modules():
         if hasattr(module, "inplace"):  # would overwrite the explained features

@@ -127,7 +127,12 @@ class Experiment(_Strict):
     methods: list[str] = Field(min_length=1)
     conditions: list[Condition] = Field(min_length=1)
     weights: list[Weight] = []  # candidates, if the weights are chosen in each condition by itself
-    seeds: Positive | None = None  # reported seeds 0, 1, ...; None: those of the profile
+    seeds: Positive | dict[str, Positive] | None = None  # reported, 0, 1, ...; or for each task
+
+    def seeds_on(self, task: str, default: list[int]) -> list[int]:
+        """Reported seeds on a task; ``default``, those of the profile, if none are given."""
+        count = self.seeds.get(task) if isinstance(self.seeds, dict) else self.seeds
+        return default if count is None else list(range(count))
 
 
 class Config(_Strict):
@@ -155,12 +160,14 @@ class Config(_Strict):
         ]
         for name, own in self.all_experiments.items():
             networks = [c.network for c in own.conditions if c.network is not None]
+            seeds = own.seeds if isinstance(own.seeds, dict) else {}
             checks += [
                 (f"tasks of {name}", own.tasks, self.setup),
                 (f"methods of {name}", own.methods, METHODS),
                 (f"by of {name}", [own.by], [f.name for f in fields(Condition)]),
                 (f"feedback of {name}", [c.feedback for c in own.conditions], KINDS),
                 (f"network of {name}", networks, MODELS),
+                (f"seeds of {name}", list(seeds), own.tasks),
             ]
         if self.profile in self.profiles:
             checks.append((f"tasks of {self.profile}", self.tasks, self.own.tasks))

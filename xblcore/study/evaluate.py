@@ -131,6 +131,5 @@ def explanation_metrics(cam: Tensor, cells: Cells) -> dict[str, Tensor]:
 def _row(split: str, explainer: str, metric: str, values: Tensor) -> Measurement:
     undefined = values.isnan()
     value = values[~undefined].double().mean().item()  # NaN if undefined for every image
-    worst = 0.0 if metrics.METRICS[metric].higher_is_better else 1.0
-    filled = values.nan_to_num(nan=worst).double().mean().item()
+    filled = metrics.METRICS[metric].counting_undefined(values).double().mean().item()
     return Measurement(split, explainer, metric, value, undefined.double().mean().item(), filled)

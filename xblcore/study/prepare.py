@@ -6,10 +6,8 @@ A task whose data is unavailable does not stop the others. The reason is kept in
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from xblcore import data, project
@@ -28,7 +26,7 @@ def main() -> None:
             data.build(task, own.data)
             print(f"{task}: {data.info(task)['data']} data")
         except data.DataUnavailableError as error:
-            if _is_built(task, own.data):  # and only the raw files are gone
+            if data.is_built(task, own.data):  # and only the raw files are gone
                 continue
             missing[task] = str(error).replace(f"{project.root()}/", "")
             print(f"{task} is left out, because its data is unavailable:\n{error}", file=sys.stderr)
@@ -36,12 +34,6 @@ def main() -> None:
         temporary.write_text(json.dumps(missing, indent=2) + "\n", encoding="utf-8")
     if set(settings.tasks) <= set(missing):
         sys.exit("No task has any data; see above for what helps.")
-
-
-def _is_built(task: str, wanted: data.DataConfig) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return bool(data.info(task)["config"] == asdict(wanted))
-    return False
 
 
 def missing() -> dict[str, str]:

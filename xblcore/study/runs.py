@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import functools
 import hashlib
 import itertools
@@ -290,7 +289,7 @@ def key(run: Run, settings: TaskSettings) -> str:
 # What decides numbers in two modules that also hold other things.
 _NUMERICAL = {
     "methods": ("Step", "ReluInputs", "Options", "distance_plus", "rescaled", "influence_gradient",
-                "perturbed", "noisy", "WRONG"),
+                "perturbed", "noisy"),
     "study/runs": ("GALLERY", "new_model", "load_split", "_decoyed", "receptive_field",
                    "_receptive_field", "training_examples", "_without_shortcut", "_annotated",
                    "_is_random", "own_grid", "run", "measure"),
@@ -583,7 +582,8 @@ def main_grid(
     Returns the table of :func:`choose_weights`, and the results in the order of the methods.
     """
     settings = settings or config.load()
-    return _chosen_grid([task], settings.methods, [Condition()], settings, progress)
+    seeds = {task: settings.seeds}
+    return _chosen_grid(seeds, settings.methods, [Condition()], settings, progress)
 
 
 def experiment(
@@ -601,12 +601,12 @@ def experiment(
     if name not in known:
         raise ValueError(f"experiment must be one of {', '.join(known)}, got {name!r}")
     own = known[name]
-    tasks = [task for task in own.tasks if _is_built(task)]
+    tasks = [task for task in own.tasks if data.is_built(task)]
     if not tasks:
         raise FileNotFoundError(f"{', '.join(own.tasks)} must be built; run: make data")
-    seeds = settings.seeds if own.seeds is None else list(range(own.seeds))
+    seeds = {task: own.seeds_on(task, settings.seeds) for task in tasks}
     if not own.weights:
-        return _chosen_grid(tasks, own.methods, own.conditions, settings, progress, seeds=seeds)
+        return _chosen_grid(seeds, own.methods, own.conditions, settings, progress)
     pairs = {
         condition: some for condition in own.conditions
         if (some := [pair for pair in itertools.product(tasks, own.methods)
@@ -639,12 +639,6 @@ def _candidates(
     return settings.candidates(task, method)
 
 
-def _is_built(task: str) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return bool(data.info(task))
-    return False
-
-
 def _has_annotations(task: str, condition: Condition) -> bool:
     """Whether the task has the only masks that the condition gives."""
     needed = condition.feedback == "object_only"
@@ -652,30 +646,29 @@ def _has_annotations(task: str, condition: Condition) -> bool:
 
 
 def _chosen_grid(
-    tasks: list[str], names: list[str], conditions: list[Condition], settings: config.Config,
-    progress: bool, *, seeds: Sequence[int] | None = None,
+    seeds: dict[str, list[int]], names: list[str], conditions: list[Condition],
+    settings: config.Config, progress: bool,
 ) -> tuple[pd.DataFrame, list[Result]]:  # fmt: skip
-    pairs = itertools.product(tasks, names)
+    pairs = itertools.product(seeds, names)
     weights = choose_weights(pairs, settings=settings, progress=progress)
     grid = [
         run
-        for task, condition in itertools.product(tasks, conditions)
-        for run in _reported(
-            weights, [(task, name) for name in names], condition, seeds or settings.seeds
-        )
+        for task, condition in itertools.product(seeds, conditions)
+        for run in _reported(weights, [(task, name) for name in names], condition, seeds)
     ]
     return weights, results(grid, settings=settings, progress=progress)
 
 
 def _reported(
     weights: pd.DataFrame, pairs: Sequence[tuple[str, str]], condition: Condition,
-    seeds: Sequence[int],
+    seeds: dict[str, list[int]],
 ) -> list[Run]:  # fmt: skip
     """Return the runs of tasks and methods with their chosen weights, seed by seed."""
     chosen = weights[weights["chosen"]].set_index(["task", "method"])["weight"]
     return [
         Run(task, method, float(chosen[task, method]), seed, _relevant(condition, method))
-        for (task, method), seed in itertools.product(pairs, seeds)
+        for task, method in pairs
+        for seed in seeds[task]
     ]
 
 

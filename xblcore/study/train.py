@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from xblcore.cam import capture
 from xblcore.examples import Examples
-from xblcore.methods import WRONG, Method, Options, ReluInputs, Step, distance_plus
+from xblcore.losses import WRONG
+from xblcore.methods import Method, Options, ReluInputs, Step, distance_plus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,8 @@ def fit(
     order = torch.Generator().manual_seed(config.seed)
     signs = torch.Generator(device).manual_seed(config.seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
-    steps_per_epoch = -(-len(data) // config.batch_size)
+    # A last batch of one image joins the one before: batch norm needs two.
+    steps_per_epoch = max(1, -(-(len(data) - 1) // config.batch_size))
     ramp_steps = config.ramp_epochs * steps_per_epoch
     mean_penalty = mean_distance_plus(data, wrong=config.options.wrong)
     plain = replace(method, penalty=None, needs=frozenset())
@@ -95,8 +97,9 @@ def fit(
     for epoch in range(config.epochs):
         model.train()
         totals = torch.zeros(3, device=device)
-        batches = torch.randperm(len(data), generator=order).to(device)
-        for i, index in enumerate(batches.split(config.batch_size)):
+        shuffled = torch.randperm(len(data), generator=order).to(device)
+        *batches, rest = shuffled[:-1].split(config.batch_size)
+        for i, index in enumerate([*batches, torch.cat([rest, shuffled[-1:]])]):
             step = epoch * steps_per_epoch + i
             ramp = min(1.0, step / ramp_steps) if ramp_steps else 1.0
             current = method if step % config.every == 0 else plain

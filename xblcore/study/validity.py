@@ -99,8 +99,7 @@ def _of_network(
             family = "decoy" if "decoy_mask" in metric.needs else "object"
             if metric.kind == "health" or value.isnan().all():
                 continue
-            worst = 0.0 if metric.higher_is_better else 1.0
-            score = value.nan_to_num(nan=worst).double().cpu().numpy()
+            score = metric.counting_undefined(value).double().cpu().numpy()
             score = -score if metric.higher_is_better else score
             rows += [
                 (run.task, result.data, run.method, run.seed, explainer.name, name, family, target,

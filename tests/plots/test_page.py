@@ -169,5 +169,3 @@ def test_experiment_states_its_extremes() -> None:
     lead, only = page._extremes(pd.DataFrame(rows), "margin")
     assert "margin" in lead
     assert only == "Decoy CIFAR-10 (stand-in data): 0.10 (0, 90% flips) to 0.95 (3, 0.4% flips)"
-    decoy = "Decoy(size=5, place='top_left', gap=0, pattern='plain', predictive=1.0)"
-    assert page._condition(decoy, "decoy") == "size 5, place top left"

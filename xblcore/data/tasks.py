@@ -34,6 +34,13 @@ class Task:
     original: Recipe | None
     stand_in: Recipe | None = None
 
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing."""
+        recipe = self.original or self.stand_in
+        assert recipe is not None
+        return 1 / len(recipe.classes)
+
 
 FASHION_MNIST = Recipe(
     fashion_mnist.CLASSES, grey_palette(10), Decoy(size=4),

@@ -17,7 +17,7 @@ from xblcore.lab.refine import spoken
 from xblcore.metrics import METRICS
 from xblcore.plots.images import DECOY, OBJECT, outline, show, show_cam
 from xblcore.plots.style import about, label, number
-from xblcore.study import config, runs
+from xblcore.study import config, runs, tables
 from xblcore.study.evaluate import explanation_metrics, predict
 from xblcore.study.models import SplitNet
 
@@ -29,10 +29,10 @@ VIEWS = ("with the decoy", "decoy of another class", "without decoy")
 
 def finished_runs(settings: config.Config, task: str) -> dict[str, runs.Result]:
     """Return the finished run of the median seed of each method, with the chosen weight."""
-    path = project.root() / settings.results / task / "weights.csv"
+    weights = tables.read_csv(project.root() / settings.results / task / "weights.csv")
     found: list[runs.Result] = []
-    if path.is_file():
-        for row in pd.read_csv(path).query("chosen").itertuples():
+    if weights is not None:
+        for row in weights.query("chosen").itertuples():
             for seed in settings.seeds:
                 run = runs.Run(task, str(row.method), row.weight, seed)
                 if result := runs.cached(run, settings.task(task)):
@@ -77,10 +77,9 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def results(self) -> pd.DataFrame:
         """Return the means over seeds of both methods, from ``results/metrics.csv``."""
-        path = project.root() / self._settings.results / "metrics.csv"
-        if not path.is_file():
-            return pd.DataFrame({"missing": [f"{path.name}; run: {COMMAND}"]})
-        table = pd.read_csv(path, comment="#")
+        table = tables.read_csv(project.root() / self._settings.results / "metrics.csv")
+        if table is None:
+            return pd.DataFrame({"missing": [f"metrics.csv; run: {COMMAND}"]})
         methods = [self.left.value, self.right.value]
         rows = table[(table["task"] == self.task.value) & table["method"].isin(methods)]
         keys = ["split", "explainer", "metric"]

@@ -5,7 +5,6 @@ Everything that states a result is computed here from the numbers; ``page.html``
 
 from __future__ import annotations
 
-import ast
 import base64
 import io
 import re
@@ -19,7 +18,6 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from xblcore import project
-from xblcore.decoys import Decoy
 from xblcore.methods import METHODS
 from xblcore.metrics import METRICS
 from xblcore.plots.charts import BOUNDS
@@ -331,13 +329,9 @@ def _finding(table: pd.DataFrame, folder: Path) -> tuple[list[str], pd.DataFrame
                  for method, row in means.iterrows()]  # fmt: skip
         return ["Means over tasks and seeds:", *items], named
     by = table.columns[table.columns.get_loc("condition") + 1]  # see tables.summarise
-    table = table.assign(**{by: [_condition(value, by) for value in table[by]]})
-    rows = [{"Task": about(task, kind), "Method": label(method), "Condition": value}
-            | {text: tables.cell(own.set_index(["metric", "split", "explainer"]), key)
-               for text, key in tables.BEHAVIOUR.items()}
-            for (task, kind, method, value), own in
-            table.groupby(["task", "data", "method", by], sort=False)]  # fmt: skip
-    return _extremes(table[~table["method"].isin(BOUNDS)], by), pd.DataFrame(rows)
+    table = table.assign(**{by: [value_label(value, by) for value in table[by]]})
+    found = _extremes(table[~table["method"].isin(BOUNDS)], by)
+    return found, tables.condition_table(table, by)
 
 
 def _extremes(table: pd.DataFrame, by: str) -> list[str]:
@@ -356,11 +350,3 @@ def _extremes(table: pd.DataFrame, by: str) -> list[str]:
             texts.append(f"{number(row['mean'])} ({', '.join([*names, f'{rate} flips'])})")
         found.append(f"{about(row['task'], row['data'])}: {' to '.join(dict.fromkeys(texts))}")
     return found if len(found) > 1 else ["Recovery is undefined for every method."]
-
-
-def _condition(value: Any, by: str) -> str:
-    """Name a value of a condition as read from a table."""
-    if isinstance(value, str) and value.startswith("Decoy("):
-        pairs = re.findall(r"(\w+)=([^,)]+)", value)
-        value = Decoy(**{key: ast.literal_eval(text) for key, text in pairs})
-    return value_label(value, by)

@@ -544,7 +544,7 @@ def choose_weights(
             break
     table_rows = []
     for (task, method), score in scores.items():
-        chance = 1 / len(data.info(task)["classes"])
+        chance = data.TASKS[task].chance
         best, recovers = _best(score["mean"].fillna(0)), bool(score["mean"].max() > chance)
         table_rows += [
             {

@@ -131,13 +131,11 @@ EXPLANATION = {
 
 
 def _rows(
-    runs: pd.DataFrame, columns: dict[str, tuple[str, str, str]], by: tuple[str, ...] = ()
+    table: pd.DataFrame, columns: dict[str, tuple[str, str, str]], by: str = "condition"
 ) -> Iterator[tuple[str, str, str, dict[str, str], pd.DataFrame]]:
     """Yield task (for readers), condition, method, formatted columns and rows of each group."""
-    table = summarise(runs, by=by)
-    for (task, data, condition, method), own in table.groupby(
-        ["task", "data", "condition", "method"], sort=False, dropna=False
-    ):
+    keys = ["task", "data", by, "method"]
+    for (task, data, condition, method), own in table.groupby(keys, sort=False):
         found = own.set_index(["metric", "split", "explainer"])
         cells = {name: cell(found, key) for name, key in columns.items()}
         yield task_label(task, data), condition, method, cells, own
@@ -149,7 +147,7 @@ def behaviour_table(runs: pd.DataFrame, weights: pd.DataFrame | None = None) -> 
     Means over all seeds are shown, :func:`collapsed` ones included.
     """
     table = []
-    for task, _, method, cells, found in _rows(runs, BEHAVIOUR):
+    for task, _, method, cells, found in _rows(summarise(runs), BEHAVIOUR):
         name = found["task"].iloc[0]
         own = runs[(runs["task"] == name) & (runs["method"] == method)]
         weight = f"{own['weight'].iloc[0]:g}" if methods.get(method).default_weight else "–"
@@ -165,11 +163,14 @@ def behaviour_table(runs: pd.DataFrame, weights: pd.DataFrame | None = None) -> 
     return pd.DataFrame(table)
 
 
-def condition_table(runs: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Return one row per task, value of a condition and method: accuracy, recovery and flips."""
+def condition_table(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return one row per task, value of a condition and method: accuracy, recovery and flips.
+
+    ``table`` is that of :func:`summarise`, with names for the values of the column ``by``.
+    """
     return pd.DataFrame(
-        {"Task": task, "Condition": condition or "main grid", "Method": label(method)} | cells
-        for task, condition, method, cells, _ in _rows(runs, BEHAVIOUR, (by,))
+        {"Task": task, "Condition": value, "Method": label(method)} | cells
+        for task, value, method, cells, _ in _rows(table, BEHAVIOUR, by)
     )
 
 
@@ -179,7 +180,7 @@ def explanation_table(runs: pd.DataFrame, explainer: str) -> pd.DataFrame:
         raise ValueError(f"explainer must be one of {', '.join(EXPLAINERS)}, got {explainer!r}")
     columns = {name: (metric, DECOY, explainer) for name, metric in EXPLANATION.items()}
     table = []
-    for task, _, method, cells, found in _rows(runs, columns):
+    for task, _, method, cells, found in _rows(summarise(runs), columns):
         focus = select(found, "distance_focus", split=DECOY, explainer=explainer)["nan_share"]
         share = "–" if focus.empty else f"{focus.iloc[0]:.1%}"
         table.append({"Task": task, "Method": label(method)} | cells | {"NaN": share})
@@ -193,14 +194,8 @@ def collapsed(runs: pd.DataFrame) -> int:
     that neither the object nor the decoy is used.
     """
     accuracy = select(runs, "accuracy", split="val")
-    chance = accuracy["task"].map(_chance)
+    chance = accuracy["task"].map(lambda task: TASKS[task].chance)
     return int((accuracy["value"] <= 1.2 * chance).sum())
-
-
-def _chance(task: str) -> float:
-    recipe = TASKS[task].original or TASKS[task].stand_in
-    assert recipe is not None
-    return 1 / len(recipe.classes)
 
 
 def overview(runs: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:

@@ -312,8 +312,8 @@ def test_weights_are_extended_while_the_best_is_at_the_edge(
     requested = accuracy_by_weight(
         monkeypatch, lambda weight: 0.6 - abs(np.log10(weight / best)) / 20
     )
-    pairs = [(TASK, "xbl_d_plus"), (TASK, "erm"), (TASK, "xbl_d_released")]
-    found = runs.choose_weights(pairs, settings=five_candidates(tiny)).set_index("method")
+    trials = [(Condition(), TASK, name) for name in ("xbl_d_plus", "erm", "xbl_d_released")]
+    found = runs.choose_weights(trials, settings=five_candidates(tiny)).set_index("method")
     own = found.loc["xbl_d_plus"]
     assert own["weight"].tolist() == tried
     assert own.loc[own["chosen"], "weight"].tolist() == [min(max(best, tried[0]), tried[-1])]
@@ -329,8 +329,8 @@ def test_method_recovers_if_it_exceeds_the_chance_level_of_the_task(
     tiny: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accuracy_by_weight(monkeypatch, lambda weight: 0.3 if weight == 10 else 0.05)
-    pairs = [("decoy_cifar10", "xbl_d_plus"), ("decoy_coco", "xbl_d_plus")]
-    found = runs.choose_weights(pairs, settings=five_candidates(tiny))
+    trials = [(Condition(), task, "xbl_d_plus") for task in ("decoy_cifar10", "decoy_coco")]
+    found = runs.choose_weights(trials, settings=five_candidates(tiny))
     assert found.groupby("task")["recovers"].unique().map(list).tolist() == [[True], [False]]
     assert found.groupby("task")["chance"].first().tolist() == [0.1, 0.5]
 

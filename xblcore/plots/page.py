@@ -251,7 +251,7 @@ def _task(
     return {
         "id": task, "name": name, "charts": [_strip(part, measure) for measure in MEASURES],
         "finding": f"{_and(solved)} ignore{'s' * (len(solved) < 2)} the decoy",
-        "tables": {text: _table(table.drop(columns=["Task", "task"], errors="ignore"))
+        "tables": {text: _table(table.drop(columns=["Task", "task", "condition"], errors="ignore"))
                    for text, table in found.items()},
         "figures": [_picture(results / task / f"{key}.png", f"{text}, {name}") | {"caption": text}
                     for key, text in FIGURES.items() if (results / task / f"{key}.png").is_file()],

@@ -49,6 +49,9 @@ class Run:
         object.__setattr__(self, "weight", float(self.weight))  # 3 and 3.0 are the same run
 
 
+Trial = tuple[Condition, str, str]  # condition, task and method that a weight is chosen for
+
+
 @dataclass(frozen=True)
 class Result:
     """What a run yields.
@@ -492,11 +495,10 @@ TOLERANCE = 0.02  # accuracy; of weights that are this close to the best one, th
 
 
 def choose_weights(
-    pairs: Iterable[tuple[str, str]], *, settings: config.Config | None = None,
-    condition: Condition | None = None, candidates: Sequence[float] | None = None,
-    progress: bool = True,
+    trials: Iterable[Trial], *, settings: config.Config | None = None,
+    candidates: Sequence[float] = (), progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
-    """Choose the weight of each task and method by accuracy on ``val_swapped``.
+    """Choose the weight of each trial by accuracy on ``val_swapped``.
 
     Of all weights within :data:`TOLERANCE` of the best, about the standard error on 1,000 images,
     the smallest is chosen: larger ones collapse more often.
@@ -507,49 +509,53 @@ def choose_weights(
     ``params.yaml``.
 
     Returns:
-        One row per task, method and tried weight: ``task, method, weight, accuracy`` (mean over
-        the selection seeds), ``lowest`` (of the seeds), ``chosen``, ``chance`` and ``recovers``:
-        whether any weight of the method exceeds chance.
+        One row per trial and tried weight: ``task, method, weight, accuracy`` (mean over the
+        selection seeds), ``lowest`` (of the seeds), ``chosen``, ``chance``, ``recovers``: whether
+        any weight of the trial exceeds chance; and ``condition``.
     """
     settings = settings or config.load()
-    condition = replace(condition or Condition(), explained=False)
-    tried = {pair: _candidates(settings, *pair, candidates) for pair in pairs}
-    scores: dict[tuple[str, str], pd.DataFrame] = {}
+    tried = {
+        trial: sorted(candidates) if candidates and methods.get(trial[2]).is_tuned
+        else settings.candidates(*trial[1:])
+        for trial in trials
+    }  # fmt: skip
+    scores: dict[Trial, pd.DataFrame] = {}
     for extension in range(EXTENSIONS + 1):
-        runs = [
-            Run(task, method, weight, seed, condition)
-            for (task, method), weights in tried.items()
-            for weight in weights
-            for seed in settings.selection_seeds
-            if len(weights) > 1
-        ]
-        found = results(runs, settings=settings, progress=progress)
+        runs = {
+            trial: [Run(task, method, weight, seed, replace(condition, explained=False))
+                    for weight in weights for seed in settings.selection_seeds]
+            for trial, weights in tried.items() if len(weights) > 1
+            for condition, task, method in [trial]
+        }  # fmt: skip
+        # All trials at once, so that no core waits.
+        wanted = [run for own in runs.values() for run in own]
+        found = {one.run: one for one in results(wanted, settings=settings, progress=progress)}
         longer = False
-        for pair, weights in tried.items():
+        for trial, weights in tried.items():
             own = pd.DataFrame(
-                [(result.run.weight, _accuracy(result, "val_swapped")) for result in found
-                 if (result.run.task, result.run.method) == pair],
+                [(run.weight, _accuracy(found[run], "val_swapped")) for run in runs.get(trial, [])],
                 columns=["weight", "accuracy"], dtype=float,
             )  # fmt: skip
             score = own.groupby("weight")["accuracy"].agg(["mean", "min"])
-            scores[pair] = score.reindex(weights)  # NaN for a single weight, which is not run
+            scores[trial] = score.reindex(weights)  # NaN for a single weight, which is not run
             if len(weights) == 1 or extension == EXTENSIONS:
                 continue
-            best = _best(scores[pair]["mean"])
+            best = _best(scores[trial]["mean"])
             if best in (weights[0], weights[-1]):
                 step = best / HALF_DECADE if best == weights[0] else best * HALF_DECADE
-                tried[pair] = sorted([*weights, round_half_decade(step)])
+                tried[trial] = sorted([*weights, round_half_decade(step)])
                 longer = True
         if not longer:
             break
     table_rows = []
-    for (task, method), score in scores.items():
+    for (condition, task, method), score in scores.items():
         chance = data.TASKS[task].chance
         best, recovers = _best(score["mean"].fillna(0)), bool(score["mean"].max() > chance)
         table_rows += [
             {
                 "task": task, "method": method, "weight": float(weight), "accuracy": mean,
                 "lowest": lowest, "chosen": weight == best, "chance": chance, "recovers": recovers,
+                "condition": str(condition),
             }
             for weight, mean, lowest in score.itertuples()
         ]  # fmt: skip
@@ -582,8 +588,8 @@ def main_grid(
     Returns the table of :func:`choose_weights`, and the results in the order of the methods.
     """
     settings = settings or config.load()
-    seeds = {task: settings.seeds}
-    return _chosen_grid(seeds, settings.methods, [Condition()], settings, progress)
+    trials = [(Condition(), task, method) for method in settings.methods]
+    return _grid(trials, {task: settings.seeds}, settings, progress)
 
 
 def experiment(
@@ -593,8 +599,7 @@ def experiment(
 
     Methods that receive no annotation are run once for all conditions that only concern
     annotations. Tasks without data are left out, as are tasks without object masks where only these
-    are given. Returns as :func:`main_grid`; if the weights are chosen in each condition, the table
-    says in which.
+    are given. Returns as :func:`main_grid`.
     """
     settings = settings or config.load()
     known = settings.all_experiments
@@ -604,39 +609,14 @@ def experiment(
     tasks = [task for task in own.tasks if data.is_built(task)]
     if not tasks:
         raise FileNotFoundError(f"{', '.join(own.tasks)} must be built; run: make data")
-    seeds = {task: own.seeds_on(task, settings.seeds) for task in tasks}
-    if not own.weights:
-        return _chosen_grid(seeds, own.methods, own.conditions, settings, progress)
-    pairs = {
-        condition: some for condition in own.conditions
-        if (some := [pair for pair in itertools.product(tasks, own.methods)
-                     if _has_annotations(pair[0], condition)])
-    }  # fmt: skip
-    first = [
-        Run(task, method, weight, seed, replace(condition, explained=False))
-        for condition, some in pairs.items()
-        for task, method in some
-        if methods.get(method).is_tuned and len(own.weights) > 1
-        for weight in _candidates(settings, task, method, own.weights)
-        for seed in settings.selection_seeds
+    trials = [
+        (condition, task, method)
+        for task, condition in itertools.product(tasks, own.conditions)
+        if _has_annotations(task, condition)
+        for method in own.methods
     ]
-    results(first, settings=settings, progress=progress)  # all at once, so that no core waits
-    tables, grid = [], []
-    for condition, some in pairs.items():
-        weights = choose_weights(
-            some, settings=settings, condition=condition, candidates=own.weights, progress=progress
-        )
-        tables.append(weights.assign(condition=str(condition)))
-        grid += _reported(weights, some, condition, seeds)
-    return pd.concat(tables, ignore_index=True), results(grid, settings=settings, progress=progress)
-
-
-def _candidates(
-    settings: config.Config, task: str, method: str, given: Sequence[float] | None
-) -> list[float]:
-    if given and methods.get(method).is_tuned:
-        return sorted(given)
-    return settings.candidates(task, method)
+    seeds = {task: own.seeds_on(task, settings.seeds) for task in tasks}
+    return _grid(trials, seeds, settings, progress, candidates=own.weights)
 
 
 def _has_annotations(task: str, condition: Condition) -> bool:
@@ -645,31 +625,26 @@ def _has_annotations(task: str, condition: Condition) -> bool:
     return not needed or bool(data.load(task, split="test_clean").object_mask.any())
 
 
-def _chosen_grid(
-    seeds: dict[str, list[int]], names: list[str], conditions: list[Condition],
-    settings: config.Config, progress: bool,
+def _grid(
+    trials: Sequence[Trial], seeds: dict[str, list[int]], settings: config.Config, progress: bool,
+    *, candidates: Sequence[float] = (),
 ) -> tuple[pd.DataFrame, list[Result]]:  # fmt: skip
-    pairs = itertools.product(seeds, names)
-    weights = choose_weights(pairs, settings=settings, progress=progress)
+    """Run the reported seeds of trials with the weights of the main grid.
+
+    With ``candidates``, the weight of each trial is chosen among them.
+    """
+    tuned = [trial if candidates else (Condition(), *trial[1:]) for trial in trials]
+    weights = choose_weights(
+        dict.fromkeys(tuned), settings=settings, candidates=candidates, progress=progress
+    )
+    keys = ["condition", "task", "method"]
+    chosen = weights[weights["chosen"]].set_index(keys)["weight"]
     grid = [
-        run
-        for task, condition in itertools.product(seeds, conditions)
-        for run in _reported(weights, [(task, name) for name in names], condition, seeds)
-    ]
-    return weights, results(grid, settings=settings, progress=progress)
-
-
-def _reported(
-    weights: pd.DataFrame, pairs: Sequence[tuple[str, str]], condition: Condition,
-    seeds: dict[str, list[int]],
-) -> list[Run]:  # fmt: skip
-    """Return the runs of tasks and methods with their chosen weights, seed by seed."""
-    chosen = weights[weights["chosen"]].set_index(["task", "method"])["weight"]
-    return [
-        Run(task, method, float(chosen[task, method]), seed, _relevant(condition, method))
-        for task, method in pairs
+        Run(task, method, chosen[str(basis[0]), task, method], seed, _relevant(condition, method))
+        for (condition, task, method), basis in zip(trials, tuned, strict=True)
         for seed in seeds[task]
     ]
+    return weights, results(grid, settings=settings, progress=progress)
 
 
 def _relevant(condition: Condition, method: str) -> Condition:

@@ -145,7 +145,7 @@ def refine(
         layer: dotted name of the explained layer; None: :func:`last_spatial_layer`.
         margin: pixels by which wrong regions are widened; None: see ``module.narrowed_field``.
         learning_rate: of Adam.
-        batch_size: images per step; with batch norm, more where one image would be left over.
+        batch_size: images per step; a single image that is left over joins the batch before.
         marked_share: least share of marked images in an epoch, in [0, 1); 0 repeats none.
         held_out: share of the images that is only used to measure the accuracy, in [0, 1). They
             are unmarked ones as far as possible. They still have whatever was marked as wrong.

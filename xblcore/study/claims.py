@@ -167,10 +167,15 @@ def _paragraph(claim: str, verdict: Verdict, parts: Sequence[Part], data: dict[s
         for part in parts
         if part.decides and not math.isnan(part.ci_low)
     ]
+    outcome = OUTCOMES[verdict]
+    decided = {part.verdict for part in parts if part.decides} - {"undecided"}
+    if claim == "C2" and len(decided) > 1:
+        on = "some tasks" if "supported" in decided else "none that is decided"
+        outcome = f"The tasks disagree, so there is no common verdict; distance is better on {on}."
     others = [task_label(task, kind) for task, kind in data.items() if kind != "original"]
     limits = f"{' and '.join(others)}: not the data of the paper. " if others else ""
     found = f"Mean and 95% interval: {'; '.join(numbers)}. " if numbers else ""
-    return f"{OUTCOMES[verdict]} {found}Limitations: {limits}{LIMITS[claim]}"
+    return f"{outcome} {found}Limitations: {limits}{LIMITS[claim]}"
 
 
 def write(claims: Sequence[dict[str, Any]], path: Path) -> None:

@@ -481,7 +481,8 @@ def _layout(model: nn.Module, module: nn.Module, output: Tensor) -> Reshape | No
     second, third, last = output.shape[1:]
     if third == last != second:
         return None
-    # The last module with a channel count that fits one of both axes, here or before here, decides.
+    # The last module with a channel count that fits one of both axes, here or before here, decides;
+    # if it fits both, one that keeps channels last elsewhere (linear, layer norm) does not.
     found: list[nn.Module] = []
     for candidate in model.modules():
         found.append(candidate)
@@ -492,12 +493,15 @@ def _layout(model: nn.Module, module: nn.Module, output: Tensor) -> Reshape | No
         names = ("out_channels", "num_features", "num_channels", "out_features", "normalized_shape")
         channels = next((value for name in names if (value := getattr(candidate, name, None))), 0)
         channels = channels[-1] if isinstance(channels, tuple) else channels
-        is_last = isinstance(candidate, (nn.Linear, nn.LayerNorm, nn.RMSNorm))
-        if channels == last and (channels != second or is_last):
-            return lambda cells: cells.permute(0, 3, 1, 2)
+        if channels == last == second and isinstance(
+            candidate, (nn.Linear, nn.LayerNorm, nn.RMSNorm)
+        ):
+            break
         if channels == second:
             return None
-    if second == third:
+        if channels == last:
+            return lambda cells: cells.permute(0, 3, 1, 2)
+    if second in (third, last):
         raise ValueError(
             f"layer must have a known layout, got shape {tuple(output.shape)}; pass "
             "reshape=lambda cells: cells.permute(0, 3, 1, 2) if the channels are last, else "
@@ -510,7 +514,7 @@ def _selected(output: Tensor, kept: Tensor, layout: Reshape) -> Tensor:
     """Positions in ``output`` of the elements that ``layout`` selects, ``(1, K * h * w)``."""
     shape = output.shape[1:]
     places = torch.arange(shape.numel(), device=output.device, dtype=torch.float64)
-    index = layout(places.view(1, *shape)).flatten(1).long()
+    index = layout(places.view(1, *shape)).flatten(1).long().clamp(0, shape.numel() - 1)
     if kept.ndim != 4 or not torch.equal(kept.flatten(1), output.flatten(1)[:, index[0]]):
         raise ValueError(
             "reshape must select and permute elements to (N, K, h, w), got "

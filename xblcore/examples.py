@@ -102,7 +102,7 @@ class Examples:
         if covered := int((wrong.any((1, 2)) & ~marked.any((1, 2))).sum()):
             raise ValueError(
                 f"margin must leave cells that do not see the wrong region, got {margin} pixels, "
-                f"with which all cells of {covered} images see it; use a smaller margin, for "
+                f"with which all cells of {covered} images see it; use a smaller margin=, for "
                 "example receptive_field(..., share=0.9).margin, or annotate the object"
             )
         device = self.labels.device

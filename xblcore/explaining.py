@@ -113,6 +113,11 @@ def overlay(images: Tensor, maps: Tensor, *, strength: float = 0.7) -> Tensor:
     if images.ndim != 4 or maps.ndim != 3 or len(images) != len(maps):
         shapes = f"{tuple(images.shape)} and {tuple(maps.shape)}"
         raise ValueError(f"images and maps must be (N, C, H, W) and (N, h, w), got {shapes}")
+    if images.numel() and not 0 <= images.min() <= images.max() <= 1:
+        raise ValueError(
+            f"images must be in [0, 1], got {images.min():.3g} to {images.max():.3g}; undo their "
+            "normalisation"
+        )
     if not 0 <= strength <= 1:
         raise ValueError(f"strength must be in [0, 1], got {strength}")
     heat = enlarged(maps.to(images), (images.shape[2], images.shape[3]))[:, None]  # (N, 1, H, W)

@@ -519,6 +519,6 @@ def _check_finite(values: Tensor, name: str) -> None:
     if not finite.all():
         sample = int((~finite).nonzero()[0])
         raise ValueError(
-            f"{name} must be finite, got NaN or infinity in sample {sample}; training has "
-            "diverged: lower the weight or the learning rate, or lengthen the ramp"
+            f"{name} must be finite, got NaN or infinity in sample {sample}; training has diverged "
+            "(lower the weight or the learning rate, or lengthen the ramp), or the image has NaN"
         )

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xblcore.cam import predicted
+
 
 def activation_precision(cam: Tensor, object_mask: Tensor, *, threshold: float = 0.5) -> Tensor:
     """Share of the activated cells that lie on the object, ``|A R| / |A|`` (Barnett et al. 2021).
@@ -142,22 +144,27 @@ def all_zero(cam: Tensor) -> Tensor:
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """1 if the prediction, the argmax of the logits ``(N, C)``, is the label, else 0.
+    """1 if the prediction is the label, else 0.
+
+    The prediction is the argmax of logits ``(N, C)``, or the sign of single logits, ``(N,)`` or
+    ``(N, 1)``.
 
     >>> accuracy(torch.tensor([[1.0, 3], [1, 3]]), torch.tensor([1, 0]))
     tensor([1., 0.])
     """
     _check_logits(logits, "logits")
     _check(labels, "labels", "numeric", logits.shape[:1])
-    outside = (labels < 0) | (labels >= logits.shape[1]) | (labels != labels.long())
-    _reject(labels, outside, f"labels must be whole numbers in [0, {logits.shape[1]})")
-    return (logits.argmax(1) == labels).float()
+    classes = max([2, *logits.shape[1:]])
+    outside = (labels < 0) | (labels >= classes) | (labels != labels.long())
+    _reject(labels, outside, f"labels must be whole numbers in [0, {classes})")
+    return (predicted(logits) == labels).float()
 
 
 def decoy_flip_rate(logits: Tensor, swapped_logits: Tensor) -> Tensor:
     """1 if the prediction changes when only the decoy is swapped, else 0: causal reliance on it.
 
-    Logits ``(N, C)`` of the same images with their decoy and with that of another class.
+    Logits as in :func:`accuracy` of the same images with their decoy and with that of another
+    class.
 
     >>> decoy_flip_rate(torch.tensor([[1.0, 3], [1, 3]]), torch.tensor([[2.0, 1], [0, 1]]))
     tensor([1., 0.])
@@ -165,7 +172,7 @@ def decoy_flip_rate(logits: Tensor, swapped_logits: Tensor) -> Tensor:
     _check_logits(logits, "logits")
     _check_logits(swapped_logits, "swapped_logits")
     _check(swapped_logits, "swapped_logits", "numeric", logits.shape)
-    return (logits.argmax(1) != swapped_logits.argmax(1)).float()
+    return (predicted(logits) != predicted(swapped_logits)).float()
 
 
 @dataclass(frozen=True)
@@ -309,8 +316,8 @@ def _check(values: Tensor, name: str, kind: str, shape: torch.Size) -> None:
 
 
 def _check_logits(logits: Tensor, name: str) -> None:
-    if logits.ndim != 2 or logits.shape[1] < 1:
-        raise ValueError(f"{name} must be (N, C), got shape {tuple(logits.shape)}")
+    if logits.ndim not in (1, 2) or 0 in logits.shape[1:]:
+        raise ValueError(f"{name} must be (N, C) or (N,), got shape {tuple(logits.shape)}")
     _reject(logits, ~logits.isfinite(), f"{name} must be finite")
 
 

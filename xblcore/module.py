@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,10 @@ from xblcore import cam, losses
 from xblcore.examples import Examples
 
 SHARES = (1.0, 0.9, 0.5)  # of the squared gradient; the first whose margin is small enough is used
+CLASS_TOKEN = (
+    "the prediction is read from a class token, which can carry a shortcut that the map of the "
+    "patches does not show; check it by swapping the wrong region"
+)
 
 
 class XBLDLoss(nn.Module):
@@ -30,8 +35,18 @@ class XBLDLoss(nn.Module):
     the images: cells next to a wrong region still see it.
 
     **Training and evaluation.** If the model or this module is in eval mode, the penalty is
-    computed in full (no ramp, no ``every``), with the same signs each time, and ``step`` stays.
-    ``state_dict`` holds the step and the state of the random signs. The model is not a submodule.
+    computed in full (no ramp, no ``every``), and ``step`` stays; with this module in eval mode or
+    under ``no_grad``, the signs are the same each time. ``step`` counts the calls in training mode,
+    with gradient accumulation those for each part of a batch. ``state_dict`` holds it and the
+    state of the random signs. The model is not a submodule: ``copy.deepcopy`` copies both. A
+    compiled model runs eagerly in the steps that compute the penalty.
+
+    **Two classes** have one score up to its sign, half the difference of the logits: its penalty is
+    the mean over the random signs, of which half would give zero.
+
+    **Class tokens.** A vision transformer can carry a shortcut in its class token, which the map of
+    the patches does not show: small tests here did not remove it. A warning says so. Prefer
+    networks that average their cells, and check by swapping the wrong region.
 
     **Choosing the weight.** :meth:`suggest_weight` gives the order of magnitude. Then train with
     half decades around it (a tenth, a third, 1, 3 and 10 times) and keep the best on *validation*
@@ -85,6 +100,9 @@ class XBLDLoss(nn.Module):
         for name, least in limits.items():
             if not least <= given[name] < torch.inf:
                 raise ValueError(f"{name} must be at least {least} and finite, got {given[name]}")
+        for name in ("ramp_steps", "every", "margin"):
+            if given[name] != int(given[name]):
+                raise ValueError(f"{name} must be a whole number, got {given[name]}")
         if order not in (1, 2):
             raise ValueError(f"order must be 1 or 2, got {order}")
         cam.find_layer(model, layer)
@@ -96,6 +114,7 @@ class XBLDLoss(nn.Module):
         self._margins: dict[torch.Size, int] = {}
         self._captured: cam.Capture | None = None
         self._images = torch.empty(0)
+        self._warned = False
 
     def extra_repr(self) -> str:
         """Options in ``print(loss)``."""
@@ -171,11 +190,20 @@ class XBLDLoss(nn.Module):
         if self._is_training():
             self.step += 1
             factor *= self.every * min(1.0, self.step / max(1, self.ramp_steps))
-            generator = self._generator
+        if self.training and torch.is_grad_enabled():
+            generator = self._generator  # also if the model is in eval mode to freeze batch norm
         masks = [mask for mask in (object_mask, wrong_mask) if mask is not None]
         if captured is None or not any(mask.any() for mask in masks):
             return logits.flatten()[:0].float().sum()  # 0, with a gradient
         features = captured.output()
+        if features.ndim != 4 or features[0, 0].numel() < 2:
+            raise ValueError(
+                f"layer must have an output (N, K, h, w) with several cells, got "
+                f"{tuple(features.shape)} from {captured.layer!r}; choose an earlier layer"
+            )
+        if captured.tokens and self.reshape is None and not self._warned:
+            self._warned = True
+            warnings.warn(CLASS_TOKEN, stacklevel=3)
         empty = torch.zeros_like(masks[0])
         marked = Examples(
             empty[:, None], torch.zeros(len(empty), dtype=torch.long),
@@ -188,9 +216,7 @@ class XBLDLoss(nn.Module):
         distance = losses.combined_distance(cells.distance, cells.decoy_mask, wrong=self.wrong)
         graph = torch.is_grad_enabled()
         with torch.enable_grad(), torch.autocast(logits.device.type, enabled=False):
-            scores = cam.class_scores(
-                logits, None, kind="projection", head=head, generator=generator
-            )
+            scores = _projection(logits, head, generator)
             signed = cam.hires_cam(features, scores, create_graph=graph, order=self.order)
         captured.check_reach(signed, images, self.output)
         return factor * losses.xbl_d(signed.abs(), distance.to(signed.device))
@@ -207,13 +233,17 @@ class XBLDLoss(nn.Module):
         """
         model, weight = self._model[0], self.weight
         parameters = [weight for weight in model.parameters() if weight.requires_grad]
-        self.weight = 1.0
+        if not parameters:
+            raise ValueError("model must have a parameter with requires_grad, got none")
+        training, self.weight = self.training, 1.0
         try:
             with cam.evaluating(model), torch.enable_grad():
-                logits, penalty = self(images, labels, object_mask, wrong_mask)
+                logits, penalty = self.eval()(images, labels, object_mask, wrong_mask)
         finally:
             self.weight = weight
-        if logits.ndim == 2 and labels.ndim == 1 and logits.shape[1] > 1:
+            self.train(training)
+        single = logits.ndim == 1 or logits.shape[1] == 1
+        if not single and self._checked_head(logits, labels) != "sigmoid":
             classification = functional.cross_entropy(logits.float(), labels)
         else:
             classification = functional.binary_cross_entropy_with_logits(
@@ -281,15 +311,23 @@ def narrowed_field(
     return next((f for f in fields if f.margin <= min(size[1:]) // 4), fields[-1])
 
 
+def _projection(logits: Tensor, head: cam.Head | None, generator: torch.Generator) -> Tensor:
+    """Scores ``(N,)`` of the ``projection``; of two classes without their randomness."""
+    if head != "sigmoid" and logits.ndim == 2 and logits.shape[1] == 2:
+        return (logits[:, 1] - logits[:, 0]).float() / 2
+    return cam.class_scores(logits, None, kind="projection", head=head, generator=generator)
+
+
 def _checked_mask(mask: Tensor | None, name: str, logits: Tensor, images: Tensor) -> Tensor | None:
     """Bool mask on the CPU, where distance maps are computed."""
     if mask is None:
         return None
     size = tuple(images.shape[2:]) if images.ndim == 4 else tuple(mask.shape[1:])
     if not isinstance(mask, Tensor) or tuple(mask.shape) != (len(logits), *size) or len(size) != 2:
-        shape = tuple(mask.shape) if hasattr(mask, "shape") else type(mask).__name__
+        shape = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
         rule = f"a tensor ({len(logits)}, H, W) like the images"
-        raise ValueError(f"{name} must be {rule}, got {shape}")
+        remedy = "" if isinstance(mask, Tensor) else f"; pass torch.as_tensor({name})"
+        raise ValueError(f"{name} must be {rule}, got {shape}{remedy}")
     mask = mask.detach().cpu()
     if mask.dtype != torch.bool:
         if mask.numel() and not (mask.min() >= 0 and mask.max() <= 1):

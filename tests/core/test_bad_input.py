@@ -100,6 +100,33 @@ def xbl(*, layer="features", weight=1.0, **options) -> XBLDLoss:
     return XBLDLoss(toys.fc_net(), layer=layer, weight=weight, ramp_steps=0, **options)
 
 
+class Squeezed(nn.Module):
+    """Eight channels of 8x8 cells, rescaled by a linear layer as in squeeze and excitation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.gate = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 8)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.conv(images)
+        return features * self.gate(features.mean((2, 3)))[:, :, None, None]
+
+
+def squeezed() -> nn.Module:
+    return nn.Sequential(Squeezed(), nn.Flatten(), nn.Linear(512, 3))
+
+
+def one_cell() -> object:
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    return XBLDLoss(model, layer="1", weight=1.0)(*BATCH, WRONG)
+
+
+def frozen() -> XBLDLoss:
+    return XBLDLoss(toys.fc_net().requires_grad_(False), layer="features", weight=1.0)
+
+
 def one_image_with_batch_norm() -> object:
     model = nn.Sequential(nn.Conv2d(3, 4, 8), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 3))
     loss = XBLDLoss(model, layer="0", weight=1.0)
@@ -168,6 +195,8 @@ CASES = [
     (lambda: explain(model=returns(lambda z: {"out": z})), "must return a tensor .*, got dict; pa"),
     (lambda: explain(reshape=lambda a: a.mean(1, True)), "reshape must select and permute .* got"),
     (lambda: explain(reshape=lambda a: a[:, 0]), r"reshape must select .*, got \(2, 4, 4\) from"),
+    (lambda: explain(reshape=lambda a: a * 2), "reshape must select and permute .*; compute noth"),
+    (lambda: explain(model=squeezed(), layer="0"), "layer must have a known layout, got .*; pass "),
     (lambda: explain(model=tokens(17), layer="0"), r"got shape \(2, 17, 3\); choose .* give a res"),
     (lambda: explain(model=unknown_layout(), layer="0"), "layer must have a known layout, got .*;"),
     (lambda: in_inference_mode(), "gradients must be possible, got inference_mode; use torch.no_g"),
@@ -177,12 +206,16 @@ CASES = [
     (lambda: xbl(weight=-1.0), "weight must be at least 0 and finite, got -1.0"),
     (lambda: xbl(weight=NAN), "weight must be at least 0 and finite, got nan"),
     (lambda: xbl(every=0), "every must be at least 1 and finite, got 0"),
+    (lambda: xbl(every=1.5), "every must be a whole number, got 1.5"),
+    (lambda: xbl(layer="head.1")(*BATCH, WRONG), r"layer must have an output .*, got \(3, 80\) f"),
+    (lambda: one_cell(), r"layer must have .* several cells, got \(3, 4, 1, 1\) from '1'"),
+    (lambda: frozen().suggest_weight(*BATCH, WRONG), "model must have a parameter with requires"),
     (lambda: xbl(order=0), "order must be 1 or 2, got 0"),
     (lambda: xbl(layer="featurs"), "layer must be a module of the model, got 'featurs'; there are"),
     (lambda: xbl()(*BATCH, MASK), r"object_mask must be a tensor \(3, H, W\) .*, got \(3, 2, 2\)"),
     (lambda: xbl()(*BATCH, WRONG[:1]), r"object_mask must be a tensor \(3, .*, got \(1, 8, 8\)"),
     (lambda: xbl()(*BATCH, None, WRONG * 255), r"wrong_mask must be boolean or in .*, got 0 to 25"),
-    (lambda: xbl()(*BATCH, WRONG.numpy()), r"object_mask must be a tensor .*, got \(3, 8, 8\)"),
+    (lambda: xbl()(*BATCH, WRONG.numpy()), r"object_mask must be .*, got ndarray; pass torch.a"),
     (lambda: xbl()(BATCH[0], LABELS + 2, WRONG), r"target must be in \[0, 3\), got 3"),
     (lambda: xbl()(BATCH[0], LABELS[:2], WRONG), r"labels must be \(N,\) or .* \(3, 3\), got \(2,"),
     (lambda: xbl(margin=9)(*BATCH, None, WRONG), "margin must leave cells that do not see the wro"),
@@ -191,6 +224,7 @@ CASES = [
     (lambda: one_image_with_batch_norm(), "at least two images .*, got one; pass drop_last=True"),
     (lambda: list(batched(methods=["cam"])), "methods must be of grad_cam, hires_cam, got 'cam'"),
     (lambda: explaining.overlay(IMAGES, MAP[:1]), r"images and maps must be .*, got \(3, 1, 2, 2"),
+    (lambda: explaining.overlay(IMAGES + 2, MAP), r"images must be in \[0, 1\], got .* undo their"),
     (lambda: explaining.overlay(IMAGES, MAP, strength=2), r"strength must be in \[0, 1\], got 2"),
     (lambda: explaining.save("map.jpg", MAP), "path must end in .npy, .*, got 'map.jpg' for shape"),
     (lambda: metrics.Average("IoU"), "name must be one of activation_precision, .*, got 'IoU'"),
@@ -248,7 +282,7 @@ CASES = [
     (lambda: metrics.accuracy(LOGITS, torch.tensor([-1, 0])), "labels must be .*, got -1 in sampl"),
     (lambda: metrics.accuracy(LOGITS, torch.tensor([0, 0.5])), "labels must be .*, got 0.5 in sam"),
     (lambda: metrics.accuracy(LOGITS, LABELS), r"labels must be numeric of shape \(2,\), got"),
-    (lambda: metrics.accuracy(LOGITS[0], LABELS), r"logits must be \(N, C\), got shape \(2,\)"),
+    (lambda: metrics.accuracy(MAP, LABELS), r"logits must be \(N, C\) or .*, got shape \(3, 2, 2"),
     (lambda: metrics.decoy_flip_rate(LOGITS, LOGITS.log()), "swapped_logits must be .*, got -inf"),
     (lambda: metrics.decoy_flip_rate(LOGITS, LOGITS[:1]), "swapped_logits must be numeric of sha"),
     (lambda: distance.distance_map(MAPS), "mask must be a boolean NumPy array, got float32; binar"),

@@ -95,6 +95,16 @@ def test_distance_distinguishes_what_overlap_does_not() -> None:
     assert metrics.distance_focus(near, distance) > metrics.distance_focus(far, distance)
 
 
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_single_logits_predict_by_their_sign(shape: tuple[int, ...]) -> None:
+    logits, swapped = (
+        torch.tensor([2.0, -1, 3]).view(shape),
+        torch.tensor([-2.0, -1, 3]).view(shape),
+    )
+    assert metrics.decoy_flip_rate(logits, swapped).tolist() == [1, 0, 0]
+    assert metrics.accuracy(logits, torch.tensor([1, 1, 1])).tolist() == [1, 0, 1]
+
+
 def in_loops(name: str, row: dict[str, Tensor]) -> float:
     """The metric of one image from its definition; ties by averaging over all orders."""
     if name in ("accuracy", "decoy_flip_rate"):

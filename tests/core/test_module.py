@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import xblcore
 from tests.core import toys
 from xblcore import XBLDLoss, cam, explaining, losses, metrics
+from xblcore.distance import to_grid
 
 IMAGES, LABELS = toys.images(4), torch.tensor([0, 1, 2, 0])
 OBJECT = torch.zeros(4, 8, 8, dtype=torch.bool)
@@ -68,6 +70,64 @@ def test_in_eval_mode_the_penalty_is_full_and_repeatable(which: str) -> None:
     assert not first[0].requires_grad
     assert not first[1].requires_grad
     assert loss.step == 0
+
+
+def test_a_model_in_eval_mode_can_be_trained_with_new_signs() -> None:
+    """As with frozen batch norm: fixed signs would never penalise some images of three classes."""
+    model = toys.gap_net()
+    loss = loss_of(model)
+    model.eval()
+    values = {loss(IMAGES[:1], LABELS[:1], OBJECT[:1])[1].item() for _ in range(20)}
+    assert len(values) > 2
+    assert loss.step == 0
+
+
+@pytest.mark.parametrize("head", [None, "softmax"])
+def test_two_classes_have_the_mean_penalty_over_all_signs_in_every_step(head) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    loss = XBLDLoss(model, layer="1", weight=1.0, ramp_steps=0, head=head)
+    found = {loss(IMAGES[:1], LABELS[:1], OBJECT[:1])[1].item() for _ in range(5)}
+    cells = loss_cells((6, 6))
+    with cam.capture(model, "1") as captured:
+        logits = model(IMAGES[:1])
+    by_signs = []
+    for signs in ([1, 1], [1, -1], [-1, 1], [-1, -1]):
+        centred = logits - logits.mean(1, keepdim=True)
+        score = (torch.tensor(signs) * centred).sum(1)
+        signed = cam.hires_cam(captured.output(), score, create_graph=True)
+        by_signs.append((signed.abs() * cells).sum().item())
+    assert [*found] == [pytest.approx(sum(by_signs) / 4)]
+
+
+def loss_cells(grid: tuple[int, int]) -> Tensor:
+    """Distance map of the first image on a grid."""
+    return toys.to_distance(torch.from_numpy(to_grid(OBJECT[:1].numpy(), grid)))
+
+
+def test_a_class_token_is_reported_once() -> None:
+    import xblcore._torchvision  # noqa: F401  declares what a CPU build of PyTorch lacks
+
+    models = pytest.importorskip("torchvision.models")
+    model = models.VisionTransformer(
+        image_size=8, patch_size=2, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=8,
+        num_classes=2,
+    )  # fmt: skip
+    nn.init.normal_(model.heads.head.weight)
+    loss = XBLDLoss(model, layer="encoder.layers.encoder_layer_1.ln_1", weight=1.0)
+    with pytest.warns(UserWarning, match="class token, which can carry a shortcut"):
+        loss(IMAGES, LABELS % 2, OBJECT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss(IMAGES, LABELS % 2, OBJECT)
+
+
+def test_the_suggested_weight_depends_on_the_head_and_not_on_the_form_of_the_labels() -> None:
+    loss = loss_of(head="softmax")
+    expected = loss.suggest_weight(IMAGES, LABELS, OBJECT)
+    one_hot = functional.one_hot(LABELS, 3).float()
+    assert loss.suggest_weight(IMAGES, one_hot, OBJECT) == pytest.approx(expected)
+    assert loss.training
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def read_folder(
 ) -> FolderImages:
     """Read all images of a folder at one size, and the masks drawn on them.
 
-    A pixel of a smaller mask is marked if any pixel that it covers is. Files that cannot be read
-    are left out, with a warning, and listed in ``skipped``.
+    Masks have the size of their image; with a smaller ``size``, a pixel is marked if any pixel that
+    it covers is. Files that cannot be read are left out, with a warning, and listed in ``skipped``.
 
     Args:
         folder: with one sub-folder for each class, or with images only.

@@ -71,8 +71,8 @@ class Refined:
         return found
 
     def __repr__(self) -> str:
-        lines = [f"{len(self.marked)} marked images, layer {self.layer}, "
-                 f"wrong regions widened by {self.field.margin} pixels"]  # fmt: skip
+        lines = [f"{len(self.marked)} marked images, layer {self.layer}; "
+                 f"margin of wrong regions in pixels: {self.field.margin}"]  # fmt: skip
         lines += [
             f"attribution on what was marked {layer}: {before:.0%} before, {after:.0%} after"
             for layer, (before, after) in self.shares().items()
@@ -295,7 +295,10 @@ def class_logits(model: nn.Module, images: Tensor, classes: Sequence[str] = ()) 
         shape = tuple(images.shape[1:])
         raise ValueError(f"size and grey (SIZE and GREY in the notebook) must be what the network "
                          f"takes, got {shape} and: {error}") from error  # fmt: skip
-    if logits.ndim != 2 or (classes and len(classes) != logits.shape[1]):
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise ValueError(f"model must have a logit for each class, got {tuple(logits.shape)}; turn "
+                         "a single logit z into (0, z)")  # fmt: skip
+    if classes and len(classes) != logits.shape[1]:
         raise ValueError(f"classes (CLASSES in the notebook) must be names for all logits "
                          f"{tuple(logits.shape)}, got {len(classes)}: {classes}")  # fmt: skip
     return logits
@@ -395,5 +398,5 @@ def _check_marks(examples: Examples, method: Method) -> None:
     if not usable.any():
         raise ValueError(
             f"examples must have marks that {method.name!r} can use, got none; mark regions as "
-            "wrong, or mark objects and use method='xbl_d_plus'"
+            "wrong; 'xbl_d_plus' can also use marks of objects"
         )

@@ -128,7 +128,7 @@ def test_sentences_hold_the_means() -> None:
     accuracy, flips, recovery = page.sentences(known, dict(zip(TASKS, "AB", strict=False)))
     assert "45% on A and 48% on B" in accuracy
     assert "0.4% and 0.4%" in flips and "30% and 30%" in flips
-    assert "0.90 and 0.96" in recovery and "RRR 0.20 and 0.30" in recovery
+    assert "90% and 96%" in recovery and "RRR 20% and 30%" in recovery
 
 
 @pytest.mark.parametrize("known", ["nothing", "one task", "all"])

@@ -321,7 +321,8 @@ class Annotator(anywidget.AnyWidget):
 
     def _test(self, layer: str = "", change: str = "") -> None:
         """Count predictions for changed regions; keep the current image with the given change."""
-        names, current = self.marked, self.names[self._index]
+        # In the order of the folder: regions are swapped between the same images as in refine.
+        names, current = sorted(self.marked), self.names[self._index]
         images = [self._views[0].inputs(self.folder / name) for name in names]
         if len({image.shape for image in images}) > 1:
             raise ValueError("size (SIZE in the notebook) must be given if images differ in size")
@@ -387,6 +388,7 @@ class Annotator(anywidget.AnyWidget):
         height, width = self._sizes[name]
         saved = "Saved" if marked else "Nothing marked yet"
         enough = "; enough to refine the model" if len(marked) >= self.goal else ""
+        count = f"{len(marked)} of {self.goal}" if len(marked) <= self.goal else len(marked)
         with self.hold_sync():
             self.wrong_mask = _png(_small(self.mask(name, "wrong")))
             self.object_mask = _png(_small(self.mask(name, "object")))
@@ -400,7 +402,7 @@ class Annotator(anywidget.AnyWidget):
                 "evidence": self._evidence, "skipped": list(self.skipped.items()),
                 "error": bool(self._failed or error),
                 "status": f"{self._failed or error or news or saved}, "
-                          f"{len(marked)} of {self.goal} images marked{enough}",
+                          f"{count} images marked{enough}",
             }  # fmt: skip
 
     def _coco(self) -> dict[str, Any]:

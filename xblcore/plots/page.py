@@ -125,7 +125,7 @@ def title(known: pd.DataFrame) -> str:
     text += _on(len(ours), total)
     if OVERLAP in methods:
         verb = " does too" if ours else " does no better"
-        text += f"; a loss by overlap{verb if ours == other else _on(len(other), total)}"
+        text += f"; an overlap loss{verb if ours == other else _on(len(other), total)}"
     return text
 
 
@@ -141,8 +141,7 @@ def sentences(known: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
 
     def row(method: str, measure: str, *, where: str = "") -> str:
         values = {task: float(means[measure].get((method, task), float("nan"))) for task in names}
-        written = number if measure == "recovery" else percent
-        return _and(f"{written(v)}{where and where + names[task]}" for task, v in values.items())
+        return _and(f"{percent(v)}{where and where + names[task]}" for task, v in values.items())
 
     others = {OVERLAP: "the same loss with overlap", "rrr": "RRR", "rrr_g": "RRR-G"}
     found = [f"; {text} {row(name, 'recovery')}" for name, text in others.items()
@@ -153,7 +152,7 @@ def sentences(known: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
         f"never saw a decoy (oracle) {row('oracle', 'accuracy')}.",
         f"If only the decoy changes, {row(OURS, 'flips')} of the predictions of {label(OURS)} "
         f"change; with ERM it is {row('erm', 'flips')}.",
-        f"Of the accuracy that the decoy costs (1: all of it), {label(OURS)} recovers "
+        f"Of the accuracy that the decoy costs (from ERM to the oracle), {label(OURS)} recovers "
         f"{row(OURS, 'recovery')}{''.join(found)}.",
     ]
 
@@ -164,7 +163,9 @@ def percent(value: float) -> str:
     >>> percent(0.4019), percent(0.0066), percent(float("nan"))
     ('40%', '0.7%', 'undefined')
     """
-    return "undefined" if pd.isna(value) else f"{value:.{int(0 < value < 0.0995)}%}"
+    if pd.isna(value):
+        return "undefined"
+    return f"{value:.{int(0 < value < 0.0995)}%}".replace("-", "−")
 
 
 def _and(texts: Iterable[str]) -> str:

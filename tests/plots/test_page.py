@@ -111,10 +111,10 @@ def test_method_ignores_the_decoy_if_it_recovers_and_rarely_flips() -> None:
 
 
 @pytest.mark.parametrize(("ours", "other", "expected"), [
-    ([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], ["all 3 tasks", "overlap does too"]),
-    ([0.9, 0.9, 0.1], [0.9, 0.1, 0.1], ["on 2 of 3 tasks", "overlap on 1 of 3 tasks"]),
+    ([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], ["all 3 tasks", "overlap loss does too"]),
+    ([0.9, 0.9, 0.1], [0.9, 0.1, 0.1], ["on 2 of 3 tasks", "overlap loss on 1 of 3 tasks"]),
     ([0.1, 0.1, 0.1], [0.1, 0.1, 0.1], ["on no task", "no better"]),
-    ([0.1, 0.1, 0.1], [0.9, 0.9, 0.9], ["on no task", "overlap on all 3 tasks"]),
+    ([0.1, 0.1, 0.1], [0.9, 0.9, 0.9], ["on no task", "overlap loss on all 3 tasks"]),
 ])  # fmt: skip
 def test_title_follows_the_numbers(
     ours: list[float], other: list[float], expected: list[str]

@@ -141,6 +141,18 @@ def test_a_detector_is_told_which_model_it_misjudges(detector, about):
     assert feedback.hint == case.hint
 
 
+@pytest.mark.parametrize("options", [{}, {"retain_graph": True}])
+def test_a_gradient_without_create_graph_does_not_train_the_head(options):
+    def loss(features, logits, penalty, signs):
+        score = (signs * (logits - logits.mean(1, keepdim=True))).sum()
+        (gradient,) = torch.autograd.grad(score, features, **options)
+        return ((gradient * features).sum(1).abs() * penalty).sum((1, 2)).mean()
+
+    feedback = distances.xbl_d_plus(loss)
+    assert "does not train the head" in feedback.message
+    assert "create_graph" in feedback.hint
+
+
 MAP = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
 DOUBLE = Exercise(
     "double", lambda cam: cam * 2, [Case("a map", (MAP,))], "twice.", "Multiply.", gradient_to=0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from course import check, distances, figures, gaming, measuring, task
@@ -123,7 +124,7 @@ def test_scores_and_recovery(examples):
 def test_half_size_garments_with_a_decoy(examples, gap, touches):
     clean = replace(examples, decoy_mask=examples.decoy_mask & False)
     scene, swapped = measuring.half_size(clean, gap=gap, predictive=True)
-    assert task.patch_greys(scene)[:10].tolist() == [255 - 25 * k for k in range(10)]
+    assert task.read_patches(scene)[:10].tolist() == list(range(10))
     assert (task.patch_greys(scene) != task.patch_greys(swapped)).all()
     around = torch.from_numpy(widen(scene.decoy_mask.numpy(), 1))
     assert ((around & scene.object_mask).flatten(1).any(1) == touches).all()
@@ -157,7 +158,11 @@ def test_bold_is_the_class_of_the_decoy_and_orange_is_wrong(answer):
 
 def test_bars_show_every_value():
     values = {"energy": {"erm": 0.25, "mine": math.nan}, "IoU": {"erm": -0.1, "mine": 1.0}}
-    fig = figures.bars(values, guesses={"IoU": 0.5})
+    fig = figures.bars(values, guesses={"IoU": {"mine": 0.5}})
     texts = [text.get_text() for ax in fig.axes for text in ax.texts]
     assert texts == ["0.25", "undefined", "−0.10", "1.00"]
     assert fig.axes[1].get_xlim()[0] == -0.1
+    (guess,) = fig.axes[1].lines
+    assert list(guess.get_xdata()) == [0.5, 0.5]
+    assert np.mean(guess.get_ydata()) == 1  # across the bar of "mine"
+    assert guess.get_label() == "guess for mine"

@@ -58,9 +58,11 @@ RULES = {
     "C2": "Factorial experiment with XBL-D+: D+, scaled to mean 1 over the penalised cells, minus "
     "1[D+ > 0] (overlap), averaged over annotation, form and map. Recovery, paired by seed. A task "
     "whose 95% interval lies within ±0.05 is equivalent; this takes precedence. Otherwise it is "
-    "supported (above 0), contradicted (below 0) or undecided. If at least two tasks are decided "
-    "and all decided ones agree, the claim has their verdict, which concerns these tasks. If they "
-    "disagree, it depends on the task and is undecided. The mean over the tasks does not decide.",
+    "supported (above 0), contradicted (below 0) or undecided. The claim needs at least two "
+    "decided tasks. It is equivalent if all of them are; supported or contradicted if some are and "
+    "the others are equivalent; undecided if tasks contradict each other. (What holds if only some "
+    "tasks are equivalent was settled after the runs; before, that was undecided.) The mean over "
+    "the tasks does not decide.",
     "C3": "AUROC with which a metric of the Grad-CAM of an image predicts that the prediction does "
     "not change if only the decoy changes; all-zero maps count as worst. Averaged over the "
     "networks of a task and seed, then over the tasks; the seeds are the sample. Distance focus "
@@ -167,15 +169,10 @@ def _paragraph(claim: str, verdict: Verdict, parts: Sequence[Part], data: dict[s
         for part in parts
         if part.decides and not math.isnan(part.ci_low)
     ]
-    outcome = OUTCOMES[verdict]
-    decided = {part.verdict for part in parts if part.decides} - {"undecided"}
-    if claim == "C2" and len(decided) > 1:
-        on = "some tasks" if "supported" in decided else "none that is decided"
-        outcome = f"The tasks disagree, so there is no common verdict; distance is better on {on}."
     others = [task_label(task, kind) for task, kind in data.items() if kind != "original"]
     limits = f"{' and '.join(others)}: not the data of the paper. " if others else ""
     found = f"Mean and 95% interval: {'; '.join(numbers)}. " if numbers else ""
-    return f"{outcome} {found}Limitations: {limits}{LIMITS[claim]}"
+    return f"{OUTCOMES[verdict]} {found}Limitations: {limits}{LIMITS[claim]}"
 
 
 def write(claims: Sequence[dict[str, Any]], path: Path) -> None:
@@ -208,13 +205,18 @@ def conjunction(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def agreement(verdicts: Sequence[Verdict]) -> Verdict:
-    """Verdict of the decided tasks, if there are at least two and all agree.
+    """Verdict of the decided tasks, if there are at least two; equivalent ones follow the others.
 
     >>> agreement(["equivalent", "undecided", "equivalent"]), agreement(["supported", "undecided"])
     ('equivalent', 'undecided')
+    >>> agreement(["equivalent", "contradicted"]), agreement(["supported", "contradicted"])
+    ('contradicted', 'undecided')
     """
     decided = [verdict for verdict in verdicts if verdict != "undecided"]
-    return decided[0] if len(decided) > 1 and len(set(decided)) == 1 else "undecided"
+    directions = set(decided) - {"equivalent"}
+    if len(decided) < 2 or len(directions) > 1:
+        return "undecided"
+    return next(iter(directions), "equivalent")
 
 
 def _decider(parts: Sequence[Part]) -> Part:
@@ -228,7 +230,7 @@ def _agreed(parts: Sequence[Part]) -> Part:
     """Return the first task with the verdict of C2, or the mean if it depends on the task."""
     deciding = [part for part in parts if part.decides]
     whole = agreement([part.verdict for part in deciding])
-    if len({part.verdict for part in deciding} - {"undecided"}) > 1:
+    if {"supported", "contradicted"} <= {part.verdict for part in deciding}:
         mean = next(part for part in parts if not part.decides)
         return replace(mean, statistic=f"Depends on the task. {mean.statistic}", verdict=whole)
     return replace(next((p for p in deciding if p.verdict == whole), deciding[0]), verdict=whole)

@@ -54,8 +54,8 @@ CAMS = torch.zeros(3, 4, 4)
 CAMS[(0, 1, 2), (0, 1, 2), (0, 1, 1)] = 3.0
 DECOY = torch.zeros(3, 4, 4, dtype=torch.bool)
 DECOY[:, 0, 0] = True
-_INSIDE = np.pad(np.ones((2, 2), bool), ((2, 0), (2, 0)))
-DISTANCE = torch.from_numpy(_distances(_INSIDE)).float().expand(3, 4, 4)
+BOTTOM_RIGHT = np.pad(np.ones((2, 2), bool), ((2, 0), (2, 0)))  # the object
+DISTANCE = torch.from_numpy(_distances(BOTTOM_RIGHT)).float().expand(3, 4, 4)
 _D, _WRONG = torch.tensor([[0.0, 0.0, 0.2, 0.6]]), torch.tensor([[True, False, True, True]])
 
 combined = Exercise(
@@ -87,7 +87,7 @@ _PENALTY = torch.tensor([[[0.0, 0.5, 1.0]], [[1.0, 0.25, 0.0]]])
 def _with_head(
     function: Callable[..., Any], features: Tensor, head: Tensor, penalty: Tensor, signs: Tensor
 ) -> Any:
-    """Call a loss on a linear head, whose weights it must be able to train."""
+    """Call a loss on a linear head, which it can train only by a second derivative."""
     features = features.requires_grad_()
     return function(features, torch.einsum("nkuv,ckuv->nc", features, head), penalty, signs)
 
@@ -117,8 +117,11 @@ xbl_d_plus = Exercise(
     hint="Four steps: the gradient of the score, the only element of a tuple, recorded so that it "
     "can be differentiated again; the contribution of each cell, summed over the feature maps, "
     "without its sign; the sum over the cells, weighted by the penalty; the mean over the images.",
-    no_gradient="The map is made of a gradient. To differentiate it again, autograd must record "
-    "how the gradient was computed: create_graph=True, and no .detach() or .item().",
+    no_gradient=(
+        "it does not train the head: for autograd, the gradient inside the map is a constant.",
+        "To differentiate the gradient again, autograd must record how it was computed: "
+        "create_graph=True, and no .detach() or .item().",
+    ),
     mistakes=(
         ("a sum in which both signs cancel",
          _loss(lambda g, f, d: ((g * f).sum(1) * d).sum((1, 2)).mean()),

@@ -73,7 +73,7 @@ class Exercise:
         hint: used if no typical mistake is recognised; it guides without giving code.
         mistakes: typical mistakes, recognised by their results on all cases.
         gradient_to: position of the argument that the result must be differentiable in.
-        no_gradient: hint if it is not.
+        no_gradient: what is wrong if it is not, and a hint.
         call: applies a function to the arguments of a case.
     """
 
@@ -84,7 +84,10 @@ class Exercise:
     hint: str
     mistakes: Sequence[Mistake] = ()
     gradient_to: int | None = None
-    no_gradient: str = "Use torch from the argument to the result: no .item(), float() or NumPy."
+    no_gradient: tuple[str, str] = (
+        "it has no gradient, so it could not train.",
+        "Use torch from the argument to the result: no .item(), float() or NumPy.",
+    )
     call: Callable[..., Any] = lambda function, *arguments: function(*arguments)
 
     def __call__(self, function: Any) -> Feedback:
@@ -136,8 +139,8 @@ class Exercise:
             argument = arguments[self.gradient_to]
             if torch.autograd.grad(got.sum(), argument, allow_unused=True)[0] is not None:
                 return None
-        message = "the value is correct, but it has no gradient, so it could not train."
-        return Feedback(False, message, self.no_gradient)
+        problem, hint = self.no_gradient
+        return Feedback(False, f"the value is correct, but {problem}", hint)
 
     def _stopped(self, function: Callable[..., Any], error: Exception) -> Feedback:
         text = (str(error).splitlines() or [""])[0]

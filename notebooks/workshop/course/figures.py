@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import cycle
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from course.task import CLASSES, CORNERS, Scores, with_each_decoy
 from xblcore.methods import METHODS
-from xblcore.plots.images import DECOY, UNIT, image_grid, outline, show, show_cam
-from xblcore.plots.style import BLACK, COLOURS, GREY, VERMILLION, look, number
+from xblcore.plots.images import DECOY, OBJECT, UNIT, image_grid, outline, show, show_cam
+from xblcore.plots.style import BLACK, COLOURS, GREY, VERMILLION, look, number, rim
 from xblcore.study.evaluate import predict
 
 BEHAVIOUR = {
@@ -32,11 +35,27 @@ def _figure(width: float = 1.0, height: float = 1.0) -> Figure:
     return fig
 
 
+def on_slide(fig: Figure, *, texts: float = 1.4) -> Figure:
+    """Make a wide figure as high as a slide's free space, enlarge its texts and wrap titles."""
+    width, height = fig.get_size_inches()
+    fig.set_size_inches(width, max(height, width / 2.4))
+    for text in fig.findobj(Text):
+        text.set_fontsize(texts * float(text.get_fontsize()))
+    for ax in fig.axes:
+        lines = ax.get_title().splitlines()
+        ax.title.set_text("\n".join(textwrap.fill(line, 18) for line in lines))
+    return fig
+
+
 def images(
-    pictures: ArrayLike, captions: Sequence[str], *, masks: ArrayLike | None = None
+    pictures: ArrayLike,
+    captions: Sequence[str],
+    *,
+    masks: ArrayLike | None = None,
+    columns: int = 10,
 ) -> Figure:
-    """Images ``(G, C, H, W)`` in rows of ten, with captions and outlines of masks ``(G, h, w)``."""
-    shown, columns = np.asarray(pictures), min(10, len(captions))
+    """Images ``(G, C, H, W)`` in rows, with captions and outlines of masks ``(G, h, w)``."""
+    shown, columns = np.asarray(pictures), min(columns, len(captions))
     fig = _figure()
     grid = image_grid(fig, -(-len(shown) // columns), columns, text=0.2, head=0.1)
     for n, ax in enumerate(ax for row in grid for ax in row):
@@ -69,9 +88,14 @@ def each_decoy(model: nn.Module, image: Tensor, label: int, *, corner: str = "to
 
 
 def bars(
-    values: Mapping[str, Mapping[str, float]], *, guesses: Mapping[str, float] | None = None
+    values: Mapping[str, Mapping[str, float]],
+    *,
+    guesses: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Figure:
-    """One panel per measure with one bar per network; values by measure and network."""
+    """One panel per measure with one bar per network; values and guesses by measure and network.
+
+    A guess is a line across the bar of its network.
+    """
     names = list(next(iter(values.values())))
     spare = cycle(("purple", "green", "sky", "blue", "orange", "vermillion"))
     colours = [look(name).colour if name in METHODS else COLOURS[next(spare)] for name in names]
@@ -85,33 +109,47 @@ def bars(
         heights = [row[name] for name in names]
         labels, lengths = [look(name).label for name in names], np.nan_to_num(heights)
         drawn = ax.barh(labels, lengths, color=colours, height=0.6)
-        ax.bar_label(drawn, [number(value) for value in heights], padding=3, size=9)
+        above: Any = {"bbox": {"fc": "white", "ec": "none", "pad": 0.5}, "zorder": 3}  # of guesses
+        ax.bar_label(drawn, [number(value) for value in heights], padding=3, size=9, **above)
         ax.set(xlim=(min(0, *lengths), 1.2), xticks=(0, 0.5, 1), title=measure)
         ax.grid(axis="y", visible=False)
-        if guesses and measure in guesses:
-            place = ax.get_xaxis_transform()  # below the bars
-            ax.plot(guesses[measure], 0, "^k", ms=9, transform=place, clip_on=False, label="guess")
+        for name, guess in (guesses or {}).get(measure, {}).items():
+            ends, about = (
+                names.index(name) + np.array([-0.42, 0.42]),
+                f"guess for {look(name).label}",
+            )
+            ax.plot([guess] * 2, ends, "k", lw=2.5, path_effects=rim(2.5, "white"), label=about)
             ax.legend(loc="upper right", bbox_to_anchor=(1, -0.25))
     axes[0].invert_yaxis()
     return fig
 
 
 def behaviour(
-    scores: Mapping[str, Scores], *, guesses: Mapping[str, float] | None = None
+    scores: Mapping[str, Scores], *, guesses: Mapping[str, Mapping[str, float]] | None = None
 ) -> Figure:
-    """Behaviour of networks, as :func:`bars`; the guesses are named like the fields."""
+    """Behaviour of networks, as :func:`bars`; guesses by network and field of the scores."""
     named = {name: asdict(score) for name, score in scores.items()}
     values = {
         title: {name: fields[key] for name, fields in named.items()}
         for key, title in BEHAVIOUR.items()
     }
-    return bars(values, guesses={BEHAVIOUR[key]: value for key, value in (guesses or {}).items()})
+    guessed = {
+        title: {name: fields[key] for name, fields in (guesses or {}).items() if key in fields}
+        for key, title in BEHAVIOUR.items()
+    }
+    return bars(values, guesses=guessed)
 
 
 def numbers(
-    grids: Mapping[str, ArrayLike], *, masks: Mapping[str, ArrayLike] | None = None
+    grids: Mapping[str, ArrayLike],
+    *,
+    masks: Mapping[str, ArrayLike] | None = None,
+    inside: ArrayLike | None = None,
 ) -> Figure:
-    """Small grids ``(h, w)`` by title, with numbers in the cells and masks outlined."""
+    """Small grids ``(h, w)`` by title, with numbers in the cells and masks outlined.
+
+    ``inside`` is the object in all of them, with a dashed outline.
+    """
     arrays = {title: np.asarray(values, dtype=float) for title, values in grids.items()}
     rows, columns = next(iter(arrays.values())).shape
     side = min(max(2.1, 0.55 * columns), 9.5 / len(arrays))
@@ -128,6 +166,8 @@ def numbers(
             ax.text(x, y, f"{value:.3g}", size=13 if rows < 4 else 9, ha="center", va="center")
         if masks and title in masks:
             outline(ax, masks[title], colour=DECOY, width=2.5)
+        if inside is not None:
+            outline(ax, inside, colour=OBJECT, width=2.5)
     return fig
 
 

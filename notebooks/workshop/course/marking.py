@@ -40,13 +40,18 @@ def marks(data: task.Data, whose: str) -> Examples:
     """The first images, with the masks of a person (``mine``) or of a ``simulated`` hand.
 
     The simulated hand outlines each region at a position that is up to 2 pixels off. That is a
-    model of a person, not a person.
+    model of a person, not a person. It also helps out if a person has not marked anything as wrong.
     """
     first = data["train"].take(slice(0, COUNT))
     if whose == "mine":
         images, annotations = folders(data)
         painted = read_folder(images, grey=True, annotations=annotations).examples
-        return replace(painted, labels=first.labels)
+        if painted.decoy_mask.any():
+            return replace(painted, labels=first.labels)
+        print(
+            "You have not marked anything as wrong yet, so these are the marks of the simulated "
+            "hand.\nTo use your own, paint with the layer Wrong above, then run this cell again."
+        )
     masks = (first.object_mask.numpy(), first.decoy_mask.numpy())
     drawn = mark("jittered", *masks, np.random.default_rng(0))
     objects, wrong = (torch.from_numpy(mask) for mask in drawn)

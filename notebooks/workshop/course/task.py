@@ -174,6 +174,11 @@ def patch_greys(examples: Examples) -> Tensor:
     return (examples.images[:, 0] * examples.decoy_mask).amax((1, 2)).long()
 
 
+def read_patches(examples: Examples) -> Tensor:
+    """Class of which each image has the decoy, int64 ``(N,)``."""
+    return (255 - patch_greys(examples)) // 25
+
+
 def with_each_decoy(image: Tensor, *, corner: int = 0) -> Tensor:
     """A clean image, uint8 ``(1, H, W)``, with the decoy of each class; ``(classes, 1, H, W)``.
 

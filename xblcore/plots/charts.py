@@ -54,7 +54,8 @@ def interval(
     inside = left <= mean <= right
     if not inside:  # also if undefined
         place, align = (0.95, "right") if mean > right else (0.05, "left")
-        ax.text(place, y, number(mean), ha=align, va="center", size=scale * (SMALL - 1),
+        above = "center" if math.isnan(mean) else "bottom"  # of the line
+        ax.text(place, y, number(mean), ha=align, va=above, size=scale * (SMALL - 1),
                 color=series.colour, transform=ax.get_yaxis_transform())  # fmt: skip
     if math.isnan(mean):
         return

@@ -242,8 +242,7 @@ class XBLDLoss(nn.Module):
         finally:
             self.weight = weight
             self.train(training)
-        single = logits.ndim == 1 or logits.shape[1] == 1
-        if not single and self._checked_head(logits, labels) != "sigmoid":
+        if self._checked_head(logits, labels) != "sigmoid":
             classification = functional.cross_entropy(logits.float(), labels)
         else:
             classification = functional.binary_cross_entropy_with_logits(
@@ -290,10 +289,9 @@ class XBLDLoss(nn.Module):
                 f"labels must be (N,) or of the shape of the logits {tuple(logits.shape)}, got "
                 f"{tuple(labels.shape)}"
             )
-        several = labels.ndim == 2 and not single
         if labels.ndim == 1 and not single:
             cam.class_scores(logits.detach(), labels)  # checks the labels
-        return self.head or ("sigmoid" if several else None)
+        return self.head or ("sigmoid" if single or labels.ndim == 2 else None)
 
 
 def narrowed_field(

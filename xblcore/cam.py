@@ -17,10 +17,9 @@ import contextlib
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +72,7 @@ def class_scores(
     if kind not in ("logit", "log_prob", "projection"):
         raise ValueError(f"kind must be 'logit', 'log_prob' or 'projection', got {kind!r}")
     logits = _wide(logits if logits.ndim == 2 else logits[:, None])
-    single = logits.shape[1] == 1
+    single = is_single(logits)
     head = head or ("sigmoid" if single else "softmax")
     if head not in ("softmax", "sigmoid") or (single and head == "softmax"):
         rule = "'sigmoid' for a single logit" if single else "'softmax' or 'sigmoid'"
@@ -111,9 +110,14 @@ def _wide(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
+def is_single(logits: Tensor) -> bool:
+    """Whether there is one logit per sample, ``(N,)`` or ``(N, 1)``, for two classes."""
+    return logits.ndim == 1 or logits.shape[1] == 1
+
+
 def predicted(logits: Tensor) -> Tensor:
     """Predicted classes ``(N,)`` of logits ``(N, C)``, or of single logits by their sign."""
-    if logits.ndim == 1 or logits.shape[1] == 1:
+    if is_single(logits):
         return (logits.flatten() > 0).long()
     return logits.argmax(1)
 
@@ -163,11 +167,9 @@ def grad_cam(
 
 
 def _averaged(features: Tensor, gradient: Tensor) -> Tensor:
-    # Channels last: the gradients of the backward pass then have the memory layout of the features.
-    cells = features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, h * w, K)
-    weights = gradient.permute(0, 2, 3, 1).flatten(1, 2).mean(1, keepdim=True)  # (N, 1, K)
-    cam: Tensor = torch.linalg.vecdot(weights.expand_as(cells), cells)  # (N, h * w)
-    return cam.view(len(cam), *features.shape[2:])  # (N, h, w)
+    weights = gradient.mean((2, 3), keepdim=True)  # (N, K, 1, 1)
+    cam: Tensor = torch.linalg.vecdot(weights, features, dim=1)  # (N, h, w)
+    return cam
 
 
 def hires_cam(
@@ -310,9 +312,9 @@ def _explained(
         features = captured.output()
         target = predicted(logits) if target is None else target
         chosen = None
-        if score == "logit" and logits.ndim == 2 and logits.shape[1] > 1 and head is None:
+        if score == "logit" and head is None and logits.ndim == 2 and not is_single(logits):
             # The score itself would cost two more operations, and two in the backward pass.
-            index = _checked_target(logits, target)[:, None]
+            index = _checked_target(logits, target).unsqueeze(1)
             scores, chosen = logits, torch.zeros_like(logits).scatter_(1, index, 1.0)
         else:
             scores = class_scores(logits, target, kind=score, head=head, generator=generator)
@@ -338,38 +340,7 @@ def logits_of(result: Any, output: Output | None = None) -> Tensor:
     return found
 
 
-@dataclass
-class Capture:
-    """Result of :func:`capture`; ``features`` is the last output of the layer."""
-
-    layer: str
-    features: Tensor | None = None
-    version: int = 0  # of the features when captured; an in-place operation raises it
-    tokens: Callable[[Tensor, Output | None], bool] | None = None  # whether they matter
-
-    def output(self) -> Tensor:
-        """Return the features, ``(N, K, h, w)``; an error if the layer did not run."""
-        if self.features is None:
-            raise ValueError(
-                f"layer must take part in the forward pass, got {self.layer!r}, which did not run"
-            )
-        return self.features
-
-    def check_reach(self, cam: Tensor, images: Tensor, output: Output | None = None) -> None:
-        """An error if a map of tokens is all zero because the head reads other tokens only."""
-        if self.tokens and cam.numel() and not cam.any() and not self.tokens(images, output):
-            raise ValueError(
-                f"layer must influence the output through its cells, got {self.layer!r}, of which "
-                "only the class token is used; choose an earlier layer, as the first layer norm of "
-                "the last block"
-            )
-
-
-@contextlib.contextmanager
-def capture(
-    model: nn.Module, layer: str | nn.Module, *, trunk_graph: bool = True, copy: bool | None = True,
-    reshape: Reshape | None = None,
-) -> Iterator[Capture]:  # fmt: skip
+class capture:  # noqa: N801 - used like a function; a generator would be slower
     """Keep the output of ``layer`` during forward passes of this thread inside the ``with`` block.
 
     Compiled modules run eagerly inside the block, because compiled code ignores new hooks and has
@@ -387,8 +358,7 @@ def capture(
         reshape: brings the output of the layer to ``(N, K, h, w)`` by selecting and permuting its
             elements; None recognises ``(N, h, w, K)`` and class tokens.
 
-    Yields:
-        A :class:`Capture`. Leaving the block removes the hook and restores the gradient mode.
+    Leaving the block removes the hook and restores the gradient mode.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 3))
     >>> with capture(model, "0") as captured:
@@ -396,64 +366,98 @@ def capture(
     >>> captured.output().shape
     torch.Size([1, 2, 1, 1])
     """
-    if torch.is_inference_mode_enabled():
-        raise ValueError("gradients must be possible, got inference_mode; use torch.no_grad()")
-    if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
-        raise ValueError(
-            f"model must run on one device, got DataParallel on {len(model.device_ids)}; use "
-            "DistributedDataParallel, or pass model.module"
-        )
-    model = unwrapped(model)
-    module = find_layer(model, layer)
-    captured = Capture(str(layer) if isinstance(layer, str) else type(layer).__name__)
-    thread = threading.get_ident()
 
-    def keep(_module: nn.Module, _inputs: tuple[object, ...], output: object) -> Tensor | None:
-        if threading.get_ident() != thread:
+    def __init__(
+        self, model: nn.Module, layer: str | nn.Module, *, trunk_graph: bool = True,
+        copy: bool | None = True, reshape: Reshape | None = None,
+    ) -> None:  # fmt: skip
+        if torch.is_inference_mode_enabled():
+            raise ValueError("gradients must be possible, got inference_mode; use torch.no_grad()")
+        if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
+            raise ValueError(
+                f"model must run on one device, got DataParallel on {len(model.device_ids)}; use "
+                "DistributedDataParallel, or pass model.module"
+            )
+        self.model = unwrapped(model)
+        self.module = find_layer(self.model, layer)
+        self.layer = layer if isinstance(layer, str) else type(layer).__name__
+        self.trunk_graph, self.copy, self.reshape = trunk_graph, copy, reshape
+        self.features: Tensor | None = None
+        self._version = 0  # of the features when captured; an in-place operation raises it
+        self.tokens: Tensor | None = None  # positions that were selected from tokens
+
+    def __enter__(self) -> Self:
+        self._thread = threading.get_ident()
+        self._kernels = sdpa_kernel(SDPBackend.MATH) if self.trunk_graph else None
+        self._stance = _eager()
+        self._handle = self.module.register_forward_hook(self._keep)
+        self._grad_mode = torch.is_grad_enabled()
+        torch.set_grad_enabled(self.trunk_graph)
+        for context in (self._kernels, self._stance):
+            if context is not None:
+                context.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        for context in (self._stance, self._kernels):
+            if context is not None:
+                context.__exit__(None, None, None)
+        torch.set_grad_enabled(self._grad_mode)
+        self._handle.remove()
+        if kind is None and self.features is not None and self.features._version != self._version:
+            raise ValueError(
+                "features must not be overwritten, got an in-place operation on the output of "
+                f"{self.layer!r}; set inplace=False there, or capture with copy=True"
+            )
+
+    def _keep(self, _module: nn.Module, _inputs: object, output: object) -> Tensor | None:
+        if threading.get_ident() != self._thread:
             return None
         if not isinstance(output, Tensor):
             raise ValueError(
                 f"layer must return one tensor, got {type(output).__name__} from "
-                f"{captured.layer!r}; choose a layer inside or behind it"
+                f"{self.layer!r}; choose a layer inside or behind it"
             )
-        if not trunk_graph:
+        if not self.trunk_graph:
             torch.set_grad_enabled(True)
         # A frozen trunk has no graph either, but its head can still be trained through the CAM.
-        with_graph = trunk_graph and output.requires_grad
-        layout = reshape or _layout(model, module, output)
+        with_graph = self.trunk_graph and output.requires_grad
+        layout = self.reshape or _layout(self.model, self.module, output)
         kept = output if layout is None else layout(output)
-        captured.features = kept if with_graph else kept.detach().requires_grad_()
-        captured.version = captured.features._version
+        self.features = kept if with_graph else kept.detach().requires_grad_()
+        self._version = self.features._version
         if layout is not None:
             index = _selected(output, kept, layout)
-            if output.ndim == 3:
-                captured.tokens = partial(_reaches_output, model, module, index)
-            flat = captured.features.flatten(1)
+            self.tokens = index if output.ndim == 3 else None
+            flat = self.features.flatten(1)
             return output.flatten(1).scatter(1, index.expand_as(flat), flat).view_as(output)
-        is_copied = copy or (copy is False and not with_graph)
-        return captured.features.clone() if is_copied else captured.features
+        is_copied = self.copy or (self.copy is False and not with_graph)
+        return self.features.clone() if is_copied else self.features
 
-    handle = module.register_forward_hook(keep)
-    try:
-        with (
-            torch.enable_grad() if trunk_graph else torch.no_grad(),
-            sdpa_kernel(SDPBackend.MATH) if trunk_graph else contextlib.nullcontext(),
-            _eager(),
-        ):
-            yield captured
-    finally:
-        handle.remove()
-    if captured.features is not None and captured.features._version != captured.version:
-        raise ValueError(
-            "features must not be overwritten, got an in-place operation on the output of "
-            f"{captured.layer!r}; set inplace=False there, or capture with copy=True"
-        )
+    def output(self) -> Tensor:
+        """Return the last output of the layer, ``(N, K, h, w)``; an error if it did not run."""
+        if self.features is None:
+            raise ValueError(
+                f"layer must take part in the forward pass, got {self.layer!r}, which did not run"
+            )
+        return self.features
+
+    def check_reach(self, cam: Tensor, images: Tensor, output: Output | None = None) -> None:
+        """An error if a map of tokens is all zero because the head reads other tokens only."""
+        if self.tokens is None or not cam.numel() or cam.any():
+            return
+        if not _reaches_output(self.model, self.module, self.tokens, images, output):
+            raise ValueError(
+                f"layer must influence the output through its cells, got {self.layer!r}, of which "
+                "only the class token is used; choose an earlier layer, as the first layer norm of "
+                "the last block"
+            )
 
 
-def _eager() -> contextlib.AbstractContextManager[object]:
-    """Make compiled modules run eagerly."""
+def _eager() -> contextlib.AbstractContextManager[object] | None:
+    """Make compiled modules run eagerly; None if there are none."""
     if "torch._dynamo" not in sys.modules:
-        return contextlib.nullcontext()
+        return None
     cause: RuntimeError | None = None
     if not torch.compiler.is_compiling():
         try:

@@ -112,7 +112,7 @@ class XBLDLoss(nn.Module):
         self.reshape, self.output, self.seed, self.step = reshape, output, seed, 0
         self._generator = torch.Generator().manual_seed(seed)
         self._margins: dict[torch.Size, int] = {}
-        self._captured: cam.Capture | None = None
+        self._captured: cam.capture | None = None
         self._images = torch.empty(0)
         self._warned = False
 
@@ -201,7 +201,7 @@ class XBLDLoss(nn.Module):
                 f"layer must have an output (N, K, h, w) with several cells, got "
                 f"{tuple(features.shape)} from {captured.layer!r}; choose an earlier layer"
             )
-        if captured.tokens and self.reshape is None and not self._warned:
+        if captured.tokens is not None and self.reshape is None and not self._warned:
             self._warned = True
             warnings.warn(CLASS_TOKEN, stacklevel=3)
         empty = torch.zeros_like(masks[0])
@@ -283,7 +283,7 @@ class XBLDLoss(nn.Module):
     def _checked_head(self, logits: Tensor, labels: Tensor) -> cam.Head | None:
         if not len(logits):
             return self.head
-        single = logits.ndim == 1 or logits.shape[1] == 1
+        single = cam.is_single(logits)
         if len(labels) != len(logits) or (labels.ndim > 1 and labels.shape != logits.shape):
             raise ValueError(
                 f"labels must be (N,) or of the shape of the logits {tuple(logits.shape)}, got "

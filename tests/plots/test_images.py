@@ -87,7 +87,9 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("value", "text"), [
-    (Decoy(size=8, predictive=0.9), "size 8, predictive 0.9"), (Decoy(), "default"), (0.3, "0.3"),
+    (Decoy(size=8, predictive=0.9), "8x8, predictive 0.9"), (Decoy(), "default"), (0.3, "0.3"),
+    (Decoy(place="object"), "touching the object"), (Decoy(place="top_left"), "top left"),
+    (Decoy(size=5, place="object", gap=-3), "5x5, 3 pixels into the object"),
     (float("nan"), "default"), ("log_prob", "log prob"),
 ])  # fmt: skip
 def test_values_of_conditions_have_names(value: object, text: str) -> None:

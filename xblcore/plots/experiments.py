@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, is_dataclass
 from itertools import cycle
 from typing import Any
 
@@ -12,12 +11,14 @@ import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
+from xblcore.decoys import Decoy
 from xblcore.plots import charts, style
 from xblcore.plots.style import Look, look, number
 from xblcore.study import tables
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 HEADINGS = {
+    "decoy": "decoys",
     "annotated": "number of annotated images",
     "feedback": "quality of the annotations",
     "switch_on": "epochs before the loss is switched on",
@@ -33,17 +34,22 @@ NONE = {"annotated": "all", "margin": "receptive field", "every": "as in the stu
 
 
 def value_label(value: Any, by: str) -> str:
-    """Name a value of a condition.
+    """Name a value of a condition. A decoy is named by what differs from the default one.
 
     >>> value_label(25.0, "annotated"), value_label(None, "annotated"), value_label("top_left", "")
     ('25', 'all', 'top left')
     """
     if pd.isna(value):
         return NONE.get(by, "default")
-    if is_dataclass(value) and not isinstance(value, type):  # a decoy
-        changed = [f"{field.name} {getattr(value, field.name)}" for field in fields(value)
-                   if getattr(value, field.name) != field.default]  # fmt: skip
-        return ", ".join(changed).replace("_", " ") or "default"
+    if isinstance(value, Decoy):
+        gap = "touching" if not value.gap else f"{value.gap} pixels from" if value.gap > 0 else (
+            f"{-value.gap} pixels into")  # fmt: skip
+        places = {"corner": "", "object": f"{gap} the object"}
+        parts = [f"{value.size}x{value.size}" * (value.size != Decoy.size),
+                 places.get(value.place, value.place.replace("_", " ")),
+                 value.pattern * (value.pattern != Decoy.pattern),
+                 f"predictive {value.predictive:g}" * (value.predictive != 1)]  # fmt: skip
+        return ", ".join(filter(None, parts)) or "default"
     return f"{value:g}" if isinstance(value, int | float) else str(value).replace("_", " ")
 
 

@@ -27,6 +27,7 @@ Its parts:
 - :mod:`xblcore.explaining`: maps of whole data sets, overlays, files
 - :mod:`xblcore.distance`: masks on the CAM grid, distance maps
 - :mod:`xblcore.losses`: explanation losses, by distance, overlap and input gradient
+- :mod:`xblcore.contextual`: contextual decomposition, for CDEP
 - :mod:`xblcore.metrics`: metrics of explanations and of reliance on a decoy
 - :mod:`xblcore.methods`: the registry of methods
 - :mod:`xblcore.decoys`, :mod:`xblcore.examples`: decoys; images with labels and masks

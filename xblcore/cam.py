@@ -6,9 +6,10 @@ never through the trunk below it.
 
 Any module works. Its output is a tensor, an object or dict with ``logits``, or what ``output=``
 selects from it; features are ``(N, K, h, w)``, or brought there by ``reshape=``, automatically for
-``(N, h, w, K)`` (Swin) and for a square grid behind a class token (ViT). The map of a class token's
-network is zero behind its last attention: explain the input of that block. Maps of half-precision
-features are float32. Threads may explain one model at the same time, but not while it is trained.
+``(N, h, w, K)`` (Swin) and for a class token followed by a square grid (ViT). If the head reads
+only the class token, maps after the last attention layer are zero: explain the input of that block.
+Maps of half-precision features are float32. Threads may explain one model at the same time, but not
+while it is trained.
 """
 
 from __future__ import annotations
@@ -344,15 +345,16 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
     """Keep the output of ``layer`` during forward passes of this thread inside the ``with`` block.
 
     Compiled modules run eagerly inside the block, because compiled code ignores new hooks and has
-    no second derivative; with ``trunk_graph``, attention uses PyTorch's math kernel, because the
-    fused ones have no second derivative either.
+    no second derivative; with ``trunk_graph`` and ``order=2``, attention uses PyTorch's math
+    kernel, because the fused ones have no second derivative either.
 
     Args:
         model: any module.
         layer: a submodule, or its dotted name as in ``model.named_modules()``.
         trunk_graph: False runs everything up to the layer without a graph and makes the features
             a leaf. That is cheaper and sufficient to explain a trained model.
-        copy: pass a copy on to the rest of the model, so that an in-place ReLU behind the layer
+        order: of the derivative of a loss of the map.
+        copy: pass a copy on to the rest of the model, so that an in-place ReLU after the layer
             cannot overwrite the features. False saves the copy, except for leaves; such a ReLU is
             then an error. None saves it for leaves too.
         reshape: brings the output of the layer to ``(N, K, h, w)`` by selecting and permuting its
@@ -369,10 +371,10 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
 
     def __init__(
         self, model: nn.Module, layer: str | nn.Module, *, trunk_graph: bool = True,
-        copy: bool | None = True, reshape: Reshape | None = None,
+        order: Order = 2, copy: bool | None = True, reshape: Reshape | None = None,
     ) -> None:  # fmt: skip
         if torch.is_inference_mode_enabled():
-            raise ValueError("gradients must be possible, got inference_mode; use torch.no_grad()")
+            raise ValueError("gradients must be enabled, got inference_mode; use torch.no_grad()")
         if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
             raise ValueError(
                 f"model must run on one device, got DataParallel on {len(model.device_ids)}; use "
@@ -381,15 +383,16 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
         self.model = unwrapped(model)
         self.module = find_layer(self.model, layer)
         self.layer = layer if isinstance(layer, str) else type(layer).__name__
-        self.trunk_graph, self.copy, self.reshape = trunk_graph, copy, reshape
+        self.trunk_graph, self.order, self.copy, self.reshape = trunk_graph, order, copy, reshape
         self.features: Tensor | None = None
         self._version = 0  # of the features when captured; an in-place operation raises it
         self.tokens: Tensor | None = None  # positions that were selected from tokens
 
     def __enter__(self) -> Self:
-        self._thread = threading.get_ident()
-        self._kernels = sdpa_kernel(SDPBackend.MATH) if self.trunk_graph else None
         self._stance = _eager()
+        self._thread = threading.get_ident()
+        exact = self.trunk_graph and self.order == 2
+        self._kernels = sdpa_kernel(SDPBackend.MATH) if exact else None
         self._handle = self.module.register_forward_hook(self._keep)
         self._grad_mode = torch.is_grad_enabled()
         torch.set_grad_enabled(self.trunk_graph)
@@ -416,7 +419,7 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
         if not isinstance(output, Tensor):
             raise ValueError(
                 f"layer must return one tensor, got {type(output).__name__} from "
-                f"{self.layer!r}; choose a layer inside or behind it"
+                f"{self.layer!r}; choose a layer inside or after it"
             )
         if not self.trunk_graph:
             torch.set_grad_enabled(True)
@@ -517,8 +520,9 @@ def _layout(model: nn.Module, module: nn.Module, output: Tensor) -> Reshape | No
 def _selected(output: Tensor, kept: Tensor, layout: Reshape) -> Tensor:
     """Positions in ``output`` of the elements that ``layout`` selects, ``(1, K * h * w)``."""
     shape = output.shape[1:]
-    places = torch.arange(shape.numel(), device=output.device, dtype=torch.float64)
+    places = torch.arange(shape.numel(), dtype=torch.float64)  # on the CPU: mps has no float64
     index = layout(places.view(1, *shape)).flatten(1).long().clamp(0, shape.numel() - 1)
+    index = index.to(output.device)
     if kept.ndim != 4 or not torch.equal(kept.flatten(1), output.flatten(1)[:, index[0]]):
         raise ValueError(
             "reshape must select and permute elements to (N, K, h, w), got "
@@ -680,7 +684,7 @@ def cell_energy(
         cell = features[:, :, grid[0] // 2, grid[1] // 2]  # (N, K)
         signs = torch.randint(0, 2, cell.shape, generator=generator).to(cell) * 2 - 1
         (gradient,) = torch.autograd.grad((cell * signs).sum(), images)
-    energy = gradient.double().square().sum((0, 1))  # (H, W)
+    energy = gradient.cpu().double().square().sum((0, 1))  # (H, W)
     if not energy.any():
         raise ValueError(
             "layer must respond to random images, got a zero gradient; measure an untrained model"

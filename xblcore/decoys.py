@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, minimum_filter
 
+from xblcore.distance import Mask
 from xblcore.examples import Examples
 
 Pixels = NDArray[np.uint8]
 Integers = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 Place = Literal["corner", "top_left", "object"]
 Pattern = Literal["plain", "striped", "chequered"]
 
@@ -93,6 +93,11 @@ def add_decoys(
     """
     if clean.images.dtype != torch.uint8:
         raise ValueError(f"images must be uint8, got {clean.images.dtype}")
+    if palette.shape[1] != clean.images.shape[1]:
+        raise ValueError(
+            f"palette must have the {clean.images.shape[1]} channels of the images, got "
+            f"{palette.shape[1]}; use grey_palette or colour_palette"
+        )
     side = min(clean.images.shape[2:])
     if decoy.size > side:
         raise ValueError(f"size must be at most {side}, the side of the images, got {decoy.size}")
@@ -225,7 +230,8 @@ def _positions(clean: Examples, decoy: Decoy, generator: np.random.Generator) ->
         return np.zeros((count, 2), np.int64)
     if not clean.object_mask.flatten(1).any(1).all():
         raise ValueError(
-            "place='object' must be used with object masks, got images without; use another place"
+            "object_mask must not be empty for place='object', got an image without object; use "
+            "another place"
         )
     found = np.empty((count, 2), np.int64)
     target = decoy.gap + 1 if decoy.gap >= 0 else decoy.gap

@@ -1,11 +1,12 @@
-"""Explain whole data sets, enlarge maps to the image, overlay them and save them."""
+"""Explain whole data sets, enlarge maps to the image, overlay and save them."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,15 +15,13 @@ from torch.nn import functional
 
 from xblcore import cam
 
-Progress = Callable[[int, int | None], None]
-
 
 def explain_batches(
     model: nn.Module, batches: Iterable[Any], *, layer: str | nn.Module,
     methods: Sequence[cam.CamMethod] = ("hires_cam",), target: int | None = None,
-    score: cam.ScoreKind = "logit", head: cam.Head | None = None, upsample: bool = False,
-    reshape: cam.Reshape | None = None, output: cam.Output | None = None,
-    progress: bool | Progress = True,
+    score: Literal["logit", "log_prob"] = "logit", head: cam.Head | None = None,
+    upsample: bool = False, reshape: cam.Reshape | None = None, output: cam.Output | None = None,
+    progress: bool = True,
 ) -> Iterator[dict[str, Tensor]]:  # fmt: skip
     """Explain batch after batch; only one is in memory. Several maps share a forward pass.
 
@@ -38,8 +37,7 @@ def explain_batches(
         upsample: enlarge the maps to the size of the images.
         reshape: as in :func:`xblcore.cam.capture`.
         output: selects the logits from what the model returns.
-        progress: True shows a bar if tqdm is installed; a function is called with the number of
-            finished batches and the number of all, None if unknown.
+        progress: show a bar, if tqdm is installed.
 
     Yields:
         For each batch, the map ``(N, h, w)`` of each method by its name, ``logits`` and ``target``,
@@ -53,15 +51,17 @@ def explain_batches(
     """
     for method in methods:
         if method not in cam.CAM_METHODS:
-            raise ValueError(f"methods must be of {', '.join(cam.CAM_METHODS)}, got {method!r}")
+            raise ValueError(f"methods must be from {', '.join(cam.CAM_METHODS)}, got {method!r}")
+    if score not in ("logit", "log_prob"):
+        raise ValueError(
+            f"score must be 'logit' or 'log_prob', got {score!r}; xblcore.cam.explain takes the "
+            "generator that 'projection' needs"
+        )
     device = next(model.parameters(), torch.empty(0)).device
-    total = len(batches) if isinstance(batches, Sized) else None
-    if progress is True:
-        try:
-            batches = importlib.import_module("tqdm.auto").tqdm(batches, total=total)
-        except ModuleNotFoundError:
-            progress = False
-    for number, batch in enumerate(batches, start=1):
+    if progress:
+        with contextlib.suppress(ModuleNotFoundError):
+            batches = importlib.import_module("tqdm.auto").tqdm(batches)
+    for batch in batches:
         images = (batch[0] if isinstance(batch, (tuple, list)) else batch).to(device)
         with (
             cam.evaluating(model),
@@ -81,8 +81,6 @@ def explain_batches(
             found = {name: enlarged(maps, size) for name, maps in found.items()}
         found |= {"logits": logits.detach(), "target": torch.as_tensor(classes).expand(len(images))}
         yield {name: values.cpu() for name, values in found.items()}
-        if callable(progress):
-            progress(number, total)
 
 
 def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -137,7 +135,7 @@ def save(path: str | Path, values: Tensor) -> None:
     if path.suffix == ".npy":
         np.save(path, array)
         return
-    if path.suffix != ".png" or array.ndim not in (2, 3):
+    if path.suffix != ".png" or (array.ndim != 2 and array.shape[:-2] != (3,)):
         got = f"{path.name!r} for shape {array.shape}"
         raise ValueError(f"path must end in .npy, or in .png for one image, got {got}")
     try:

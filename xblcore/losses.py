@@ -119,7 +119,8 @@ def rrr_g(cam: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "mean") -> 
 def energy(cam: Tensor, object_mask: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     """Share of the attribution off the object: ``1 - sum_uv P * R``, in [0, 1].
 
-    An all-zero map has the value 1 and no gradient.
+    An all-zero map has the value 1. It gives the network no gradient, because the ReLU or absolute
+    value that made the map has none at 0.
     Source: Rao et al. 2023, "Studying How to Efficiently and Effectively Guide Models". Arguments
     as in :mod:`xblcore.losses`.
 

@@ -110,7 +110,8 @@ class Step:
 
     def distance_plus(self) -> Tensor:
         """``D+ = max(D, c E)``, ``(N, h, w)``; NaN for images without annotation."""
-        found = distance_plus(self.cells, wrong=self.options.wrong)
+        cells, wrong = self.cells, self.options.wrong
+        found = losses.combined_distance(cells.distance, cells.decoy_mask, wrong=wrong)
         return rescaled(found, self.options.weighting) if self.options.weighting else found
 
     def input_gradient(self) -> Tensor:
@@ -133,11 +134,6 @@ class Step:
         with ReluInputs() as relus:
             logits = functional_call(self.model, buffers, (images,))
         return logits, relus.kept
-
-
-def distance_plus(cells: Cells, *, wrong: float = losses.WRONG) -> Tensor:
-    """``D+ = max(D, wrong * E)`` of annotations on the CAM grid, ``(N, h, w)``."""
-    return losses.combined_distance(cells.distance, cells.decoy_mask, wrong=wrong)
 
 
 def rescaled(distance: Tensor, weighting: Weighting) -> Tensor:
@@ -464,7 +460,7 @@ _ENTRIES = (
         penalty=_xbl_d_plus_first, needs=BOTH, default_weight=5.0, trained_on="hires_cam",
     ),
     Method(
-        "xbl_d_gated", "XBL-D (gated)", "XBL-D+ with distance counted inside the decoy only.",
+        "xbl_d_gated", "XBL-D (gated)", "XBL-D (mass) with distance counted inside the decoy only.",
         "Hagos et al. 2023, arXiv 2309.05548", "purple", "h",
         penalty=_xbl_d_gated, needs=BOTH, default_weight=100.0, trained_on="hires_cam",
     ),

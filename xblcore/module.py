@@ -37,12 +37,12 @@ class XBLDLoss(nn.Module):
     **Training and evaluation.** If the model or this module is in eval mode, the penalty is
     computed in full (no ramp, no ``every``), and ``step`` stays; with this module in eval mode or
     under ``no_grad``, the signs are the same each time. ``step`` counts the calls in training mode,
-    with gradient accumulation those for each part of a batch. ``state_dict`` holds it and the
-    state of the random signs. The model is not a submodule: ``copy.deepcopy`` copies both. A
-    compiled model runs eagerly in the steps that compute the penalty.
+    with gradient accumulation those for each part of a batch. ``state_dict`` holds it, the measured
+    margins and the state of the random signs. The model is not a submodule: ``copy.deepcopy``
+    copies both. A compiled model runs eagerly in the steps that compute the penalty.
 
-    **Two classes** have one score up to its sign, half the difference of the logits: its penalty is
-    the mean over the random signs, of which half would give zero.
+    **Two classes.** Up to its sign, two logits have one projection, half their difference, and
+    random signs would give zero half of the time. The penalty is its expected value.
 
     **Class tokens.** A vision transformer can carry a shortcut in its class token, which the map of
     the patches does not show: small tests here did not remove it. A warning says so. Prefer
@@ -59,15 +59,16 @@ class XBLDLoss(nn.Module):
         layer: submodule or dotted name, usually the last one with a spatial output.
         weight: of the penalty, relative to the classification loss.
         ramp_steps: training steps over which the weight rises linearly.
-        every: the penalty is computed in every so many training steps, and is larger by this
-            factor there: cheaper (lazy regularisation, Karras et al. 2020, StyleGAN2).
+        every: steps between two evaluations of the penalty, which is scaled by this factor (lazy
+            regularisation, Karras et al. 2020, StyleGAN2).
         wrong: ``c``, least penalty of cells that see a wrong region, in grid diagonals.
         margin: pixels by which wrong regions are widened; None: the receptive field's. If that
             exceeds a quarter of the image, as in deep networks, the margin of 90 % and then 50 % of
             the squared gradient, and at most a quarter.
         order: of the derivative: 2 is exact, 1 is cheaper (:func:`xblcore.cam.grad_cam`).
         head: ``softmax`` or ``sigmoid``; None: ``sigmoid`` for a single logit and for labels of the
-            shape of the logits, else ``softmax``.
+            shape of the logits, else ``softmax``. Pass ``softmax`` for soft labels of classes that
+            exclude each other, as with mixup.
         reshape: as in :func:`xblcore.cam.capture`.
         output: selects the logits from what the model returns.
         seed: of the random signs.
@@ -121,13 +122,15 @@ class XBLDLoss(nn.Module):
         return f"weight={self.weight}, ramp_steps={self.ramp_steps}, every={self.every}"
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Part of ``state_dict``: step and state of the signs."""
-        return {"step": self.step, "signs": self._generator.get_state()}
+        """Part of ``state_dict``: step, state of the signs, and measured margins."""
+        state = {"step": self.step, "signs": self._generator.get_state()}
+        return state | {"margins": dict(self._margins)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Part of ``load_state_dict``."""
         self.step = state["step"]
         self._generator.set_state(state["signs"].cpu())
+        self._margins = dict(state["margins"])
 
     def forward(
         self, images: Tensor, labels: Tensor, object_mask: Tensor | None = None,
@@ -156,7 +159,7 @@ class XBLDLoss(nn.Module):
         graph = torch.is_grad_enabled()
         try:
             with cam.capture(
-                model, self.layer, trunk_graph=graph, reshape=self.reshape
+                model, self.layer, trunk_graph=graph, order=self.order, reshape=self.reshape
             ) as self._captured:
                 yield
         except ValueError as error:
@@ -173,7 +176,10 @@ class XBLDLoss(nn.Module):
         self, logits: Tensor, labels: Tensor, object_mask: Tensor | None = None,
         wrong_mask: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        """Weighted penalty, a float32 scalar, of the forward pass in the last :meth:`capture`."""
+        """Weighted penalty of the forward pass in the last :meth:`capture`.
+
+        A scalar, at least float32.
+        """
         logits = cam.logits_of(logits, self.output if not isinstance(logits, Tensor) else None)
         head = self._checked_head(logits, labels)
         captured, images, due = self._captured, self._images, self._is_due()
@@ -210,7 +216,7 @@ class XBLDLoss(nn.Module):
             empty if object_mask is None else object_mask,
             empty if wrong_mask is None else wrong_mask,
         )  # fmt: skip
-        margin = self._margin(images, marked.object_mask) if marked.decoy_mask.any() else 0
+        margin = self._margin(images) if marked.decoy_mask.any() else 0
         cells = marked.on_grid((features.shape[2], features.shape[3]), margin=margin).cells
         assert cells is not None
         distance = losses.combined_distance(cells.distance, cells.decoy_mask, wrong=self.wrong)
@@ -266,7 +272,7 @@ class XBLDLoss(nn.Module):
     def _is_due(self) -> bool:
         return not self._is_training() or self.step % self.every == 0
 
-    def _margin(self, images: Tensor, mask: Tensor) -> int:
+    def _margin(self, images: Tensor) -> int:
         if self.margin is not None:
             return self.margin
         if images.ndim != 4:
@@ -274,9 +280,8 @@ class XBLDLoss(nn.Module):
         size = images.shape[1:]
         if size not in self._margins:
             field = narrowed_field(
-                self._model[0], self.layer, (size[0], size[1], size[2]), samples=16,
-                reshape=self.reshape,
-            )  # fmt: skip
+                self._model[0], self.layer, (size[0], size[1], size[2]), reshape=self.reshape
+            )
             self._margins[size] = min(field.margin, min(size[1:]) // 4)
         return self._margins[size]
 
@@ -295,7 +300,7 @@ class XBLDLoss(nn.Module):
 
 
 def narrowed_field(
-    model: nn.Module, layer: str | nn.Module, size: tuple[int, int, int], *, samples: int = 32,
+    model: nn.Module, layer: str | nn.Module, size: tuple[int, int, int], *,
     reshape: cam.Reshape | None = None,
 ) -> cam.ReceptiveField:  # fmt: skip
     """Receptive field whose margin is at most a quarter of the image ``(C, H, W)``, if possible.
@@ -304,7 +309,7 @@ def narrowed_field(
     :data:`SHARES` whose margin is small enough, or of the last. Other arguments as in
     :func:`xblcore.cam.receptive_field`.
     """
-    energy, grid = cam.cell_energy(model, layer, size, samples=samples, reshape=reshape)
+    energy, grid = cam.cell_energy(model, layer, size, reshape=reshape)
     fields = [cam.field_of(energy, grid, share=share) for share in SHARES]
     return next((f for f in fields if f.margin <= min(size[1:]) // 4), fields[-1])
 

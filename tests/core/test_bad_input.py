@@ -151,8 +151,11 @@ def examples(images=IMAGES, labels=LABELS, object_mask=MASK, decoy_mask=MASK) ->
     return Examples(images, labels, object_mask, decoy_mask)
 
 
-def decoyed(decoy: Decoy, dtype=torch.uint8, object_mask=MASK) -> decoys.Decoyed:
-    clean, palette = examples(IMAGES.to(dtype), object_mask=object_mask), decoys.grey_palette(2)
+GREYS = decoys.grey_palette(2)
+
+
+def decoyed(decoy: Decoy, dtype=torch.uint8, object_mask=MASK, palette=GREYS) -> decoys.Decoyed:
+    clean = examples(IMAGES.to(dtype), object_mask=object_mask)
     return decoys.add_decoys(clean, decoy, palette, predictive=True, seed=[0])
 
 
@@ -199,7 +202,7 @@ CASES = [
     (lambda: explain(model=squeezed(), layer="0"), "layer must have a known layout, got .*; pass "),
     (lambda: explain(model=tokens(17), layer="0"), r"got shape \(2, 17, 3\); choose .* give a res"),
     (lambda: explain(model=unknown_layout(), layer="0"), "layer must have a known layout, got .*;"),
-    (lambda: in_inference_mode(), "gradients must be possible, got inference_mode; use torch.no_g"),
+    (lambda: in_inference_mode(), "gradients must be enabled, got inference_mode; use torch.no_g"),
     (lambda: torch.compile(xbl(), backend="eager")(*BATCH, WRONG), "capture must not be compiled"),
     (lambda: last_block(), "layer must influence the output .* only the class token .*; choose an"),
     (lambda: field(samples=0), r"samples and size .* must be at least 1, got 0"),
@@ -222,7 +225,8 @@ CASES = [
     (lambda: xbl().penalty(BATCH[0][:, :, 0, 0], LABELS, WRONG), "penalty must follow a forward p"),
     (lambda: xbl().suggest_weight(*BATCH), "penalty must have a gradient to compare, got none; pa"),
     (lambda: one_image_with_batch_norm(), "at least two images .*, got one; pass drop_last=True"),
-    (lambda: list(batched(methods=["cam"])), "methods must be of grad_cam, hires_cam, got 'cam'"),
+    (lambda: list(batched(score="projection")), "score must be 'logit' or 'log_prob', got 'p"),
+    (lambda: list(batched(methods=["cam"])), "methods must be from grad_cam, hires_cam, got 'cam'"),
     (lambda: explaining.overlay(IMAGES, MAP[:1]), r"images and maps must be .*, got \(3, 1, 2, 2"),
     (lambda: explaining.overlay(IMAGES + 2, MAP), r"images must be in \[0, 1\], got .* undo their"),
     (lambda: explaining.overlay(IMAGES, MAP, strength=2), r"strength must be in \[0, 1\], got 2"),
@@ -302,6 +306,7 @@ CASES = [
     (lambda: decoyed(Decoy(size=3)), "size must be at most 2, the side of the images, got 3"),
     (lambda: decoyed(Decoy(size=1), torch.float32), "images must be uint8, got torch.float32"),
     (lambda: decoyed(Decoy(size=1, place="object"), object_mask=MASK & False), "place='object'"),
+    (lambda: decoyed(Decoy(), palette=decoys.colour_palette(2)), "palette must have the 1 "),
     (lambda: decoys.grey_palette(12), r"classes must be in \[2, 11\] .*, got 12"),
     (lambda: decoys.colour_palette(1), r"classes must be in \[2, 64\] .*, got 1"),
 ]  # fmt: skip

@@ -357,3 +357,11 @@ def test_the_last_forward_pass_is_captured() -> None:
         model(toys.images(2))
     assert captured.output().shape == (2, 5, 4, 4)
     assert toys.state_of(model) == toys.state_of(toys.fc_net())
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_first_order_keeps_fused_attention(order: cam.Order) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3))
+    with cam.capture(model, "0", order=order):
+        assert torch.backends.cuda.flash_sdp_enabled() is (order == 1)
+        assert torch.backends.cuda.math_sdp_enabled()

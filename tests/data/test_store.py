@@ -162,7 +162,7 @@ def test_original_that_is_not_there_cannot_be_built(raw: Path, tmp_path: Path) -
     config = dataclasses.replace(CONFIG, source="original")
     with pytest.raises(data.DataUnavailableError):
         data.fetch("decoy_coco", config, raw=raw)
-    with pytest.raises(data.DataUnavailableError, match="xblcore.data fetch decoy_coco"):
+    with pytest.raises(data.DataUnavailableError, match=r"make data, or .*fetch\('decoy_coco"):
         data.build("decoy_coco", config, raw=raw, out=tmp_path)
     with pytest.raises(data.DataUnavailableError, match="no stand-in"):
         data.fetch("decoy_cifar10", dataclasses.replace(CONFIG, source="stand-in"), raw=raw)

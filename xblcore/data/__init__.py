@@ -1,4 +1,4 @@
-"""The three decoy tasks: fetch the raw data, build clean splits, load them with a decoy.
+"""The decoy tasks: fetch the raw data, build clean splits, load them with a decoy.
 
 ``fetch`` puts the raw files under ``data/raw``, ``build`` writes the clean images of a task to
 ``data/built``, and ``load`` returns one split as :class:`xblcore.examples.Examples`. Decoys are

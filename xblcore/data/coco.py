@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from xblcore.data.sources import TIMEOUT, DataUnavailableError, RawData, RawFile
 from xblcore.data.splits import COCO_SEED, DataConfig, Drawn, clean_examples, draw_splits
-from xblcore.decoys import Mask
+from xblcore.distance import Mask
 from xblcore.project import write_atomic
 
 CLASSES = ("train", "zebra")

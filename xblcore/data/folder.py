@@ -7,8 +7,8 @@ left out: ``masks/object/001.png``.
 
 A mask has the size of its image as viewers show it, turned as EXIF says. Black and transparent
 pixels are unmarked, all others are marked, whether stored as 1, as 255 or as a colour of a palette.
-If all visible pixels are black, the opacity is the mask. A mask without marks is an annotation as
-well: nothing is there. A missing file says nothing about the image.
+If all visible pixels are black, the opacity is the mask. For training, a mask without marks is the
+same as no mask; the annotator counts such an image as done.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from xblcore import distance
-from xblcore.decoys import Mask, Pixels
+from xblcore.decoys import Pixels
+from xblcore.distance import Mask
 from xblcore.examples import Examples
 from xblcore.project import write_atomic
 
@@ -90,14 +91,17 @@ def read_folder(
             skipped[name] = _reason(error)
     shapes = {pixels.shape[1:] for pixels in images.values()}
     if len(shapes) != 1:
-        rule = "hold images of one size; pass size" if shapes else "hold images that can be read"
-        raise ValueError(f"folder must {rule}, got {sorted(shapes)}, skipped: {skipped}")
+        if shapes:
+            sizes = sorted(shapes)
+            raise ValueError(f"folder must hold images of one size, got {sizes}; pass size=(H, W)")
+        raise ValueError(f"folder must hold readable images, got {skipped}; save them as PNG")
     shape = shapes.pop()
     found = [class_of(name) for name in images]
     known = tuple(classes) if classes is not None else tuple(sorted({*found} - {""}))
     if known and (unknown := {*found} - {*known}):
-        missing = "which has no sub-folders" if "" in unknown else f"without {sorted(unknown)}"
-        raise ValueError(f"classes must be the sub-folders of folder, got {known} {missing}")
+        if "" in unknown:
+            raise ValueError(f"classes must be None for a folder without sub-folders, got {known}")
+        raise ValueError(f"classes must name every sub-folder, got {known}; add {sorted(unknown)}")
 
     masks = {layer: torch.zeros(len(images), *shape, dtype=torch.bool) for layer in LAYERS}
     numbers = {name: n for n, name in enumerate(images)}
@@ -199,7 +203,7 @@ def find_masks(home: Path, names: Sequence[str]) -> tuple[dict[Key, Path], dict[
 def read_image(
     path: str | Path, *, size: tuple[int, int] | None = None, grey: bool = False
 ) -> Pixels:
-    """Read an image as uint8 ``(C, H, W)``, turned as EXIF says, on white, scaled to 8 bits."""
+    """Read an image as uint8 ``(C, H, W)``, rotated by its EXIF orientation, on a white ground."""
     with _opened(path) as opened:
         tags = getattr(opened, "tag_v2", {})  # of a TIFF
         image = ImageOps.exif_transpose(opened)

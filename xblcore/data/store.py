@@ -60,8 +60,8 @@ def build(
     kind, files = _available(recipes, raw, config)
     if files is None:
         raise DataUnavailableError(
-            f"The raw files of {task} must be in {raw}; run: "
-            f"python -m xblcore.data fetch {task} --source {kind}"
+            f"The raw files of {task} ({kind}) must be in {raw}; run: "
+            f"make data, or call xblcore.data.fetch({task!r}, config)"
         )
     (folder / "manifest.json").unlink(missing_ok=True)
     splits = {}

@@ -29,8 +29,8 @@ from tqdm.auto import tqdm
 from xblcore import metrics, project
 from xblcore.data import folder as folders
 from xblcore.data.folder import LAYERS, Key, Layer
-from xblcore.decoys import Mask, Pixels
-from xblcore.distance import to_grid
+from xblcore.decoys import Pixels
+from xblcore.distance import Mask, to_grid
 from xblcore.examples import Examples
 from xblcore.lab import refine
 from xblcore.study.evaluate import attributions

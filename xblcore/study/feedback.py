@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-Mask = NDArray[np.bool_]
+from xblcore.distance import Mask
+
 KINDS = ("correct", "object_only", "decoy_only", "incomplete", "dilated", "jittered", "boxes",
          "random", "adversarial")  # fmt: skip
 EXACT = KINDS[:3]  # without random choices

@@ -291,7 +291,7 @@ def key(run: Run, settings: TaskSettings) -> str:
 
 # What decides numbers in two modules that also hold other things.
 _NUMERICAL = {
-    "methods": ("Step", "ReluInputs", "Options", "distance_plus", "rescaled", "influence_gradient",
+    "methods": ("Step", "ReluInputs", "Options", "rescaled", "influence_gradient",
                 "perturbed", "noisy"),
     "study/runs": ("GALLERY", "new_model", "load_split", "_decoyed", "receptive_field",
                    "_receptive_field", "training_examples", "_without_shortcut", "_annotated",

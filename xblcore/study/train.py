@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from xblcore.cam import capture
 from xblcore.examples import Examples
-from xblcore.losses import WRONG
-from xblcore.methods import Method, Options, ReluInputs, Step, distance_plus
+from xblcore.losses import WRONG, combined_distance
+from xblcore.methods import Method, Options, ReluInputs, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,9 @@ def forward(
 
 def mean_distance_plus(data: Examples, *, wrong: float = WRONG) -> Tensor | None:
     """``D+`` averaged over the annotated images, ``(h, w)``; None without annotations."""
-    return None if data.cells is None else distance_plus(data.cells, wrong=wrong).nanmean(0)
+    if data.cells is None:
+        return None
+    return combined_distance(data.cells.distance, data.cells.decoy_mask, wrong=wrong).nanmean(0)
 
 
 def gradient_norms(

@@ -57,7 +57,7 @@ def index() -> str:
     kinds = dict(zip(measured["task"], measured["data"], strict=True))
     questions = {name: own.question for name, own in config.load().experiments.items()}
     sections = {
-        "Tasks, as executed": {path: tables.task_label(path.parent.name, kinds[path.parent.name])
+        "Tasks, as executed": {path: tables.about(path.parent.name, kinds[path.parent.name])
                                for path in ROOT.glob("results/*/task.ipynb")},
         "Experiments, as executed": {path: questions.get(path.parent.name, heading(path))
                                      for path in ROOT.glob("results/experiments/*/*.ipynb")},

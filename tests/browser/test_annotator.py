@@ -91,7 +91,7 @@ def hand(lab, request) -> Hand:
         Image.fromarray((255 * blob).astype(np.uint8)).save(folder / image)
     open_annotator(lab, name, CELL.format(folder=str(folder)), "annotator")
     person = Hand(lab, folder)
-    person.status("Nothing marked yet, 0 of 2 images marked")
+    person.status("Nothing marked yet. 0 of 2 images marked")
     return person
 
 
@@ -113,9 +113,9 @@ def test_brush_eraser_undo_redo_and_a_second_view(hand):
     hand.drag((0.25, 0.5), (0.75, 0.5))
     line = hand.until("a.png")
     assert (line != stroke("a.png", (0.25, 0.5), (0.75, 0.5))).sum() <= 4
-    hand.status("Saved, 1 of 2 images marked")
+    hand.status("Saved. 1 of 2 images marked")
     other = Hand(hand.lab, hand.folder, view=1)
-    other.status("Saved, 1 of 2 images marked")
+    other.status("Saved. 1 of 2 images marked")
     hand.click("Eraser")
     hand.drag((0.5, 0.3), (0.5, 0.7))
     hand.until("a.png", int((line & ~stroke("a.png", (0.5, 0.3), (0.5, 0.7))).sum()))
@@ -163,12 +163,12 @@ def test_keyboard_alone_and_undo_across_images(hand):
     hand.press("o", "Space", *["ArrowRight"] * 4, "Space")
     mask = hand.until("a.png", layer="object")
     assert (mask != stroke("a.png", (0.5, 0.5), (0.5 + 3.5 / 28, 0.5))).sum() <= 4
-    hand.status("Saved, 1 of 2 images marked")
+    hand.status("Saved. 1 of 2 images marked")
     hand.press("Space", "ArrowUp", "Escape", "n")  # a line that is dropped
     hand.image_is("b.png")
     hand.press("w", "]", "Space", "Space")
     hand.until("b.png")
-    hand.status("Saved, 2 of 2 images marked; enough to refine the model")
+    hand.status("Saved. 2 of 2 images marked; enough to refine the model")
     assert hand.root.get_by_role("progressbar").evaluate("bar => bar.value / bar.max") == 1
     hand.press("PageDown")
     hand.image_is("c.png")
@@ -216,7 +216,7 @@ def test_sizes_sharp_pixels_and_the_opacity_of_the_cam(hand):
 def test_reload_restart_and_export(hand):
     hand.drag((0.2, 0.2), (0.4, 0.2))
     first = hand.until("a.png")
-    hand.status("Saved, 1 of 2 images marked")
+    hand.status("Saved. 1 of 2 images marked")
     hand.click("Export")
     hand.status("Exported to")
     (found,) = json.loads((hand.folder / "annotations" / "coco.json").read_text())["annotations"]
@@ -230,9 +230,9 @@ def test_reload_restart_and_export(hand):
     hand.until("a.png", int(first.sum()))
     hand.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
     hand.drag((0.8, 0.5), (0.8, 0.5))
-    hand.status("Not saved: no answer from the kernel. Run this cell again")
+    hand.status("Not saved yet: the kernel is busy or was restarted.")
     hand.lab.run_all()
-    hand.status("Saved, 1 of 2 images marked")
+    hand.status("Saved. 1 of 2 images marked")
     hand.image_is("b.png")  # the first one without a mark
     hand.drag((0.5, 0.5), (0.5, 0.6))
     hand.until("b.png")
@@ -261,6 +261,11 @@ def test_zoom_move_and_fit(hand):
     hand.page.mouse.click(x, y)
     mask = hand.until("a.png")
     assert (mask != stroke("a.png", tuple(at))).sum() <= 3
+    hand.status("Saved")
+    hand.click("Move")
+    hand.canvas.focus()
+    hand.press(" ")  # starts a stroke with the other tools
+    assert hand.root.get_by_role("status").inner_text().startswith("Saved")
     hand.click("Fit")
     assert hand.canvas.bounding_box()["width"] == fit["width"]
 
@@ -270,10 +275,10 @@ def test_what_if_the_marked_region_were_different(hand):
     facing.get_by_text("%").wait_for()
     hand.canvas.focus()
     hand.press("k")
-    hand.status("mark a region as wrong in this image first")
+    hand.status("First mark a region as wrong in this image")
     hand.drag((0.5, 0.5), (0.5, 0.6))
     hand.until("a.png")
-    hand.status("Saved, 1 of 2")
+    hand.status("Saved. 1 of 2")
     hand.page.mouse.move(0, 0)
     hand.page.wait_for_timeout(300)
     before = hand.canvas.evaluate("canvas => canvas.toDataURL()")
@@ -288,7 +293,7 @@ def test_what_if_the_marked_region_were_different(hand):
     assert hand.canvas.evaluate("canvas => canvas.toDataURL()") == before
     hand.click("Object")
     hand.press("s")
-    hand.status("mark a region as object")
+    hand.status("First mark a region as object")
 
 
 def test_the_strip_has_only_the_images_in_sight(lab):

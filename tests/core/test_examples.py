@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.core import toys
-from xblcore import losses
 from xblcore.examples import Cells, Examples
-
-
-def row(*images: str) -> Tensor:
-    """Bool masks ``(N, 1, W)`` from strings, with ``x`` where set."""
-    return torch.tensor([[[pixel == "x" for pixel in image]] for image in images])
 
 
 def examples(object_mask: Tensor, decoy_mask: Tensor) -> Examples:
@@ -26,8 +19,8 @@ def examples(object_mask: Tensor, decoy_mask: Tensor) -> Examples:
 
 
 # One row of 8 pixels on 4 cells, hence distances in units of sqrt(1 + 16).
-OBJECT = row("........", "xx......", "........", "xx......", "xxxx....")
-DECOY = row("........", "........", "......xx", "......xx", "..x.....")
+OBJECT = toys.marks("........", "xx......", "........", "xx......", "xxxx....")
+DECOY = toys.marks("........", "........", "......xx", "......xx", "..x.....")
 
 
 @pytest.mark.parametrize(
@@ -40,28 +33,13 @@ DECOY = row("........", "........", "......xx", "......xx", "..x.....")
 )
 def test_annotations_on_a_grid(margin: int, object_cells: list, decoy_cells: list) -> None:
     on_grid = examples(OBJECT, DECOY).on_grid((1, 4), margin=margin)
-    assert torch.equal(on_grid.cells.object_mask, row(*object_cells))
-    assert torch.equal(on_grid.cells.decoy_mask, row(*decoy_cells))
+    assert torch.equal(on_grid.cells.object_mask, toys.marks(*object_cells))
+    assert torch.equal(on_grid.cells.decoy_mask, toys.marks(*decoy_cells))
     assert torch.equal(on_grid.object_mask, OBJECT)
     assert torch.equal(on_grid.decoy_mask, DECOY)
     torch.testing.assert_close(
-        on_grid.cells.distance, toys.to_distance(row(*object_cells)), equal_nan=True
+        on_grid.cells.distance, toys.to_distance(toys.marks(*object_cells)), equal_nan=True
     )
-
-
-def test_wrong_takes_precedence_over_object() -> None:
-    """``D+`` of each case above, in units of the grid diagonal; only the first is unknown."""
-    cells = examples(OBJECT, DECOY).on_grid((1, 4), margin=1).cells
-    found = losses.combined_distance(cells.distance, cells.decoy_mask, wrong=0.3)
-    one = 1 / math.sqrt(17)  # distance of neighbouring cells
-    expected = [
-        [math.nan] * 4,
-        [0, one, 2 * one, 3 * one],
-        [0, 0, 0.3, 2 * one],
-        [0, one, 2 * one, 3 * one],
-        [0.3, 0.3, one, 2 * one],  # the object sees the decoy
-    ]
-    torch.testing.assert_close(found[:, 0], torch.tensor(expected), equal_nan=True)
 
 
 def test_everything_is_taken_together() -> None:

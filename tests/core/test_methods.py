@@ -12,10 +12,9 @@ from torch.func import functional_call
 
 from tests.core import toys
 from xblcore import methods
-from xblcore.cam import capture
 from xblcore.examples import Examples
 from xblcore.methods import METHODS, Options, Step
-from xblcore.study.train import forward, mean_distance_plus
+from xblcore.study.train import mean_distance_plus
 
 PENALISED = [name for name, method in METHODS.items() if method.penalty]
 WITH_GRADIENT = [name for name in PENALISED if METHODS[name].has_gradient]
@@ -25,15 +24,8 @@ NOT_PER_IMAGE = {"shuffled_masks"}  # depends on the other images of the batch
 ALL_IMAGES = {"centre_prior", "uniform", "xbl_d_released"}  # count, annotated or not
 
 
-def step_of(model: nn.Module, data: Examples, name: str) -> Step:
-    return forward(
-        model, data, METHODS[name], layer="features", generator=toys.seeded(1),
-        mean_penalty=mean_distance_plus(data),
-    )  # fmt: skip
-
-
 def penalty_of(model: nn.Module, data: Examples, name: str) -> Tensor:
-    return METHODS[name].penalty(step_of(model, data, name))
+    return METHODS[name].penalty(toys.step_of(model, data, name))
 
 
 @pytest.mark.parametrize("name", PENALISED)
@@ -89,22 +81,6 @@ def test_finite_differences_agree_with_the_gradient(name: str) -> None:
     assert torch.autograd.gradcheck(penalty, weights)
 
 
-def test_first_order_has_the_same_value_and_the_gradient_with_a_constant_g() -> None:
-    model, data = toys.small_net(), toys.shortcut(16)
-    trunk = list(model.features.parameters())
-    first, second = (penalty_of(model, data, name) for name in ("xbl_d_plus_first", "xbl_d_plus"))
-    assert torch.equal(first, second)
-    with capture(model, "features") as captured:
-        logits = model(data.images)
-    signs = torch.randint(0, 2, logits.shape, generator=toys.seeded(1)) * 2.0 - 1
-    score = (signs * (logits - logits.mean(1, keepdim=True))).sum()
-    (constant,) = torch.autograd.grad(score, captured.output(), retain_graph=True)
-    plus = torch.maximum(data.cells.distance, 0.3 * data.cells.decoy_mask)
-    by_hand = ((constant * captured.output()).sum(1).abs() * plus).sum() / 16
-    found, expected = (torch.autograd.grad(loss, trunk) for loss in (first, by_hand))
-    torch.testing.assert_close(found, expected)
-
-
 @pytest.mark.parametrize("name", PENALISED)
 def test_all_zero_maps_and_features_give_no_nan(name: str) -> None:
     model = toys.small_net()
@@ -135,7 +111,7 @@ def test_the_penalty_is_the_mean_over_images_whatever_the_batch(name: str) -> No
     mean_penalty = mean_distance_plus(data)
 
     def penalty(index: list[int]) -> Tensor:
-        step = step_of(model, data.take(torch.tensor(index)), name)
+        step = toys.step_of(model, data.take(torch.tensor(index)), name)
         return METHODS[name].penalty(dataclasses.replace(step, mean_penalty=mean_penalty))
 
     whole = penalty([0, 1, 2, 3, 4, 5])
@@ -184,11 +160,12 @@ def test_the_penalty_depends_on_the_annotations_that_the_method_names(name: str,
 
 def test_controls_by_their_definition() -> None:
     model, data = toys.small_net(), toys.shortcut(6)
-    step = step_of(model, data, "uniform")
+    step = toys.step_of(model, data, "uniform")
     cam = dataclasses.replace(step, generator=toys.seeded(1)).cam("hires_cam", "projection")
     plus = step.distance_plus()
     weights = {
         "xbl_d_plus": plus,
+        "xbl_d_plus_first": plus,
         "uniform": torch.ones_like(plus),
         "shuffled_masks": plus[[5, 0, 1, 2, 3, 4]],
         "centre_prior": plus.mean(0),
@@ -203,7 +180,7 @@ def test_controls_by_their_definition() -> None:
 
 
 def test_a_step_can_replace_the_cam_the_score_and_the_cost_of_wrong_cells() -> None:
-    step = step_of(toys.small_net(), toys.shortcut(6), "xbl_d")
+    step = toys.step_of(toys.small_net(), toys.shortcut(6), "xbl_d")
     options = Options(cam_method="hires_cam", score="log_prob", wrong=0.7)
     replaced = dataclasses.replace(step, options=options)
     assert torch.equal(replaced.cam("grad_cam", "logit"), step.cam("hires_cam", "log_prob"))
@@ -264,5 +241,5 @@ def test_counterexamples_are_copies_with_noise_in_place_of_the_decoy() -> None:
     again, other = (methods.counterexamples(data, toys.seeded(seed)).images for seed in (1, 2))
     assert torch.equal(found.images, again)
     assert not torch.equal(found.images, other)
-    step = step_of(toys.small_net(), data, "ce_augment")
+    step = toys.step_of(toys.small_net(), data, "ce_augment")
     assert len(step.logits) == len(step.batch) == 10

@@ -1,4 +1,4 @@
-"""Metrics: by hand, in plain loops, against Quantus, and NaN where they are undefined."""
+"""Metrics: by hand, in plain loops, and NaN where they are undefined."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.core import toys
 from xblcore import metrics
 from xblcore.metrics import METRICS
 
@@ -21,11 +22,6 @@ OF_MASK = [name for name, metric in METRICS.items() if metric.needs[-1].endswith
 def maps(*rows: list[float]) -> Tensor:
     """Images of one row."""
     return torch.tensor(rows, dtype=torch.float32)[:, None]
-
-
-def mask(*rows: str) -> Tensor:
-    """Images of one row, with ``x`` where set."""
-    return torch.tensor([[[cell == "x" for cell in row]] for row in rows])
 
 
 def inputs(count: int = 40, *, seed: int = 0) -> dict[str, Tensor]:
@@ -65,7 +61,7 @@ def call(name: str, arguments: dict[str, Tensor]) -> Tensor:
     ],
 )
 def test_overlap_by_hand(name: str, region: str, value: float) -> None:
-    found = METRICS[name].function(maps([8, 6, 4, 2, 0]), mask(region))
+    found = METRICS[name].function(maps([8, 6, 4, 2, 0]), toys.marks(region))
     assert found.tolist() == pytest.approx([value])
 
 
@@ -73,7 +69,7 @@ def test_overlap_by_hand(name: str, region: str, value: float) -> None:
     ("threshold", "values"), [(0, [2 / 4, 2 / 2, 2 / 4, 2 / 2]), (0.8, [1, 1 / 2, 1 / 2, 1 / 2])]
 )
 def test_the_threshold_is_a_fraction_of_the_maximum(threshold: float, values: list) -> None:
-    cam, region = maps([8, 6, 4, 2, 0]), mask("x..x.")
+    cam, region = maps([8, 6, 4, 2, 0]), toys.marks("x..x.")
     functions = (
         metrics.activation_precision, metrics.activation_recall, metrics.iou, metrics.wrong_reason
     )  # fmt: skip
@@ -90,7 +86,7 @@ def test_distances_by_hand() -> None:
 def test_distance_distinguishes_what_overlap_does_not() -> None:
     near, far, distance = maps([0, 1, 0, 0]), maps([0, 0, 0, 1]), maps([0, 0.25, 0.5, 0.75])
     for name in OF_MASK:
-        of_near, of_far = (METRICS[name].function(cam, mask("x...")) for cam in (near, far))
+        of_near, of_far = (METRICS[name].function(cam, toys.marks("x...")) for cam in (near, far))
         assert torch.equal(of_near, of_far)
     assert metrics.distance_focus(near, distance) > metrics.distance_focus(far, distance)
 
@@ -152,12 +148,6 @@ def test_values_in_loops(name: str) -> None:
     assert call(name, {key: value[:0] for key, value in arguments.items()}).shape == (0,)
 
 
-def test_an_empty_mask_or_an_all_zero_map_is_not_a_hit() -> None:
-    assert metrics.pointing_game(maps([1, 2]), mask("..")).isnan()
-    assert metrics.pointing_game(maps([0, 0]), mask("xx")).isnan()
-    assert metrics.all_zero(maps([0, 0], [0, 1e-30], [-0.0, 0])).tolist() == [1, 0, 1]
-
-
 @pytest.mark.parametrize("values", [(0, 0, 1, 2), (1, 1, 1, 1), (0, 2, 2, 2), (3, 1, 1, 0)])
 @pytest.mark.parametrize("region", ["x...", ".x.x", "xxx.", "..xx"])
 def test_rank_accuracy_with_ties_is_the_mean_over_all_orders(values: tuple, region: str) -> None:
@@ -166,7 +156,7 @@ def test_rank_accuracy_with_ties_is_the_mean_over_all_orders(values: tuple, regi
     for order in itertools.permutations(range(4)):
         strongest = sorted(order, key=lambda cell: -values[cell])[: sum(inside)]
         scores.append(sum(inside[cell] for cell in strongest) / sum(inside))
-    found = metrics.relevance_rank_accuracy(maps(list(values)), mask(region)).item()
+    found = metrics.relevance_rank_accuracy(maps(list(values)), toys.marks(region)).item()
     assert found == pytest.approx(np.mean(scores))
 
 
@@ -183,32 +173,13 @@ def test_the_tolerance_of_the_pointing_game_is_a_euclidean_distance(tolerance, h
     assert found.tolist() == [1] * hits + [0] * (5 - hits)
 
 
-def test_quantus_agrees_where_it_is_defined() -> None:
-    """Without ties, which it breaks by position, and empty masks, which it scores as hits."""
-    quantus = pytest.importorskip("quantus", exc_type=ImportError)
-    generator = torch.Generator().manual_seed(4)
-    cam = torch.rand(62, 7, 7, generator=generator)
-    object_mask = torch.rand(62, 7, 7, generator=generator) < 0.3
-    for theirs, ours in (
-        (quantus.RelevanceMassAccuracy, metrics.energy_pointing_game),
-        (quantus.RelevanceRankAccuracy, metrics.relevance_rank_accuracy),
-        (quantus.PointingGame, metrics.pointing_game),
-    ):
-        expected = theirs(normalise=False, disable_warnings=True)(
-            model=None, x_batch=np.zeros((62, 1, 7, 7)), y_batch=np.zeros(62, dtype=int),
-            a_batch=cam[:, None].numpy(), s_batch=object_mask[:, None].numpy(),
-        )  # fmt: skip
-        assert ours(cam, object_mask).tolist() == pytest.approx(list(map(float, expected)))
-        assert len(set(expected)) > 1
-
-
 @pytest.mark.parametrize("name", METRICS)
 def test_bounds_and_direction(name: str) -> None:
     found = call(name, inputs(300, seed=2)).nan_to_num(0.5)
     assert found.min() >= 0
     assert found.max() <= 1
     good = {
-        "cam": maps([9, 0, 0]), "object_mask": mask("x.."), "decoy_mask": mask("..x"),
+        "cam": maps([9, 0, 0]), "object_mask": toys.marks("x.."), "decoy_mask": toys.marks("..x"),
         "distance": maps([0, 0.3, 0.6]), "labels": torch.tensor([0]),
         "logits": torch.tensor([[1.0, 0.0]]), "swapped_logits": torch.tensor([[1.0, 0.0]]),
     }  # fmt: skip

@@ -8,7 +8,6 @@ from torch import nn
 
 from tests.core import toys
 from xblcore.cam import ReceptiveField, receptive_field
-from xblcore.study import models
 
 
 def closed_form(network: nn.Sequential, size: tuple[int, int, int]) -> ReceptiveField:
@@ -69,23 +68,6 @@ def test_stacks_agree_with_the_closed_form(name: str) -> None:
     network = toys.randomised(nn.Sequential(*layers))
     expected = closed_form(network, size)
     assert receptive_field(network, str(len(layers) - 1), size) == expected
-
-
-@pytest.mark.parametrize("name", ["small_cnn", "three_conv_cnn", "four_conv_cnn"])
-@pytest.mark.parametrize("size", [28, 32])
-def test_networks_of_the_study_agree_with_the_closed_form(name: str, size: int) -> None:
-    model = models.build(name, channels=3, classes=10, size=size, seed=0)
-    expected = closed_form(model.features, (3, size, size))
-    assert receptive_field(model, "features", (3, size, size)) == expected
-
-
-def test_a_residual_network_sees_what_its_longest_path_sees() -> None:
-    """By hand: 3, then 5 and 7 at stride 1, 9 and 13 at stride 2, 17 and 25 at stride 4.
-
-    Cell 4 of 8 covers pixels 16 to 19 of 32 and sees pixels 4 to 28.
-    """
-    model = models.build("resnet8", channels=3, classes=10, size=32, seed=0)
-    assert receptive_field(model, "features", (3, 32, 32)) == ReceptiveField((8, 8), 25, 12)
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,8 @@ from xblcore import losses, methods
 from xblcore.examples import Examples
 from xblcore.methods import METHODS, ReluInputs, Step
 from xblcore.study import models
-from xblcore.study.train import forward
 
 T, F = True, False
-
-
-def step_of(model: nn.Module, data: Examples, name: str) -> Step:
-    return forward(model, data, METHODS[name], layer="features", generator=toys.seeded(1))
 
 
 # RES-G
@@ -71,10 +66,10 @@ def test_relu_inputs_are_those_of_layers_and_functions() -> None:
     torch.relu(x)
     assert len(relus.kept) == 4
     network = models.build("resnet8", channels=1, classes=2, size=12, seed=0)
-    step = step_of(network, toys.shortcut(4).on_grid((3, 3)), "tap")
+    step = toys.step_of(network, toys.shortcut(4).on_grid((3, 3)), "tap")
     assert len(step.activations) == 7  # the first layer, and two for each residual block
     assert torch.equal(step.activations[-1].relu(), step.features)
-    assert step_of(network, toys.shortcut(4).on_grid((3, 3)), "rrr").activations == []
+    assert toys.step_of(network, toys.shortcut(4).on_grid((3, 3)), "rrr").activations == []
 
 
 def test_tap_by_hand() -> None:
@@ -111,13 +106,13 @@ def test_activations_of_a_network_of_the_study() -> None:
     cells = functional.avg_pool2d(wide, 2)  # both convolutions have this resolution
     spatial = layers(data.images)[:2]
     expected = sum((cells * one.relu().sum(1, True)).square().sum() for one in spatial) / 2 / 6
-    torch.testing.assert_close(METHODS["tap"].penalty(step_of(model, data, "tap")), expected)
+    torch.testing.assert_close(METHODS["tap"].penalty(toys.step_of(model, data, "tap")), expected)
 
     noise = torch.rand(data.images.shape, generator=toys.seeded(1))
     masked = layers(torch.where(data.decoy_mask[:, None], noise, data.images))
     pairs = zip(layers(data.images), masked, strict=True)
     expected = sum((a - b).flatten(1).square().sum(1).sqrt().mean() for a, b in pairs) / 3
-    found = METHODS["actdiff"].penalty(step_of(model, data, "actdiff"))
+    found = METHODS["actdiff"].penalty(toys.step_of(model, data, "actdiff"))
     torch.testing.assert_close(found, expected)
 
 
@@ -142,7 +137,7 @@ def test_perturbed_images_by_hand() -> None:
 
 def test_perturbation_raises_the_cross_entropy_inside_the_wrong_region_only() -> None:
     model, data = toys.small_net(), toys.shortcut(16)
-    found = methods.perturbed(step_of(model, data, "pgd_ex"))
+    found = methods.perturbed(toys.step_of(model, data, "pgd_ex"))
     outside = ~data.decoy_mask[:, None]
     assert torch.equal(found[outside], data.images[outside])
     assert 0 <= found.min() <= found.max() <= 1
@@ -159,7 +154,7 @@ def test_batch_norm_sees_copies_but_does_not_average_them(name: str, training: b
     """The statistics of a whole batch, in which images without annotation are as they were."""
     model = models.build("four_conv_cnn", channels=1, classes=2, size=16, seed=0).train(training)
     data = toys.shortcut(6, size=16).on_grid((2, 2))
-    step = step_of(model, data, name)
+    step = toys.step_of(model, data, name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     METHODS[name].penalty(step).backward()
     for key, value in model.state_dict().items():
@@ -235,24 +230,6 @@ def test_dfr_solves_the_regularised_problem(weight: float) -> None:
     assert by_bias.abs().max() < 1e-3
     assert (gradient + weight * values.sign())[used].abs().max() < 1e-3
     assert gradient[~used].abs().max() < weight + 1e-3
-
-
-def test_dfr_with_a_large_weight_predicts_the_frequencies() -> None:
-    model, data = classified()
-    methods.dfr(model, data, 10.0)
-    assert (model[2].weight == 0).all()
-    share = data.labels.bincount() / len(data)
-    torch.testing.assert_close(model(data.images).softmax(1)[0].float(), share, atol=1e-3, rtol=0)
-
-
-def test_dfr_unlearns_a_shortcut_of_the_last_layer() -> None:
-    """Input 2, on which the network relied, is uninformative in the new examples."""
-    model, data = classified()
-    nn.init.constant_(model[0].weight, 1.0)
-    model[2].weight.data[:, 2] = torch.tensor([-9.0, 0, 9])
-    methods.dfr(model, data, METHODS["dfr"].default_weight)
-    assert model[2].weight[:, 2].abs().max() < 0.1 * model[2].weight[:, 0].abs().max()
-    assert (model(data.images).argmax(1) == data.labels).float().mean() > 0.9
 
 
 @pytest.mark.parametrize("last", [nn.Flatten(), nn.Linear(4, 2, bias=False)])

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from tests.core import toys
-from xblcore import XBLDLoss, cam, distance
+from xblcore import XBLDLoss, cam
 
 
 class Head(nn.Module):
@@ -327,28 +327,20 @@ def test_explain(name: str, method: cam.CamMethod) -> None:
             assert found.any()
 
 
-def test_a_distance_map_has_the_values_of_the_reference() -> None:
-    masks = annotations(1)
-    expected = torch.from_numpy(distance.distance_map(distance.to_grid(masks[0].numpy(), (4, 4))))
-    torch.testing.assert_close(penalised(masks[0], masks[1] & False).float(), expected)
-
-
-TORCHVISION = {
-    # name: (layer, grid); the last block of a ViT is explained at its input
-    "vit_b_16": ("encoder.layers.encoder_layer_1.ln_1", (4, 4)),
-    "swin_t": ("features.7", (2, 2)),
-    "convnext_tiny": ("features.7", (2, 2)),
-    "densenet121": ("features.denseblock2", (8, 8)),
-}
-
-
-@pytest.mark.parametrize("name", TORCHVISION)
-def test_networks_of_torchvision(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("vit_b_16", "encoder.layers.encoder_layer_1.ln_1"),  # the last block, at its input
+        ("swin_t", "features.7"),
+        ("convnext_tiny", "features.7"),
+        ("densenet121", "features.denseblock2"),
+        ("resnet18", "layer4"),
+        ("resnet18", "bn1"),  # an in-place ReLU follows
+    ],
+)
+def test_networks_of_torchvision(name: str, layer: str) -> None:
     """Penalty and derivative are finite; maps add up as their definition says."""
-    import xblcore._torchvision  # noqa: F401  declares what a CPU build of PyTorch lacks
-
-    models = pytest.importorskip("torchvision.models")
-    layer, grid = TORCHVISION[name]
+    models = toys.torchvision_models()
     torch.manual_seed(0)
     if name == "vit_b_16":
         model = models.VisionTransformer(64, 16, 2, 2, 32, 64, num_classes=3)
@@ -364,7 +356,7 @@ def test_networks_of_torchvision(name: str) -> None:
     (gradient,) = torch.autograd.grad(logits[:, 1].sum(), outputs)
     product = gradient * outputs[0]
     if name == "vit_b_16":
-        expected = product[:, 1:].sum(2).unflatten(1, grid)
+        expected = product[:, 1:].sum(2).unflatten(1, (4, 4))
     else:
         expected = product.sum(3 if name == "swin_t" else 1)
     found = cam.explain(model, images, 1, layer=layer)

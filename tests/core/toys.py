@@ -6,13 +6,16 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
 from xblcore import distance, losses
 from xblcore.examples import Cells, Examples
+from xblcore.methods import METHODS, Step
 from xblcore.study import models
 from xblcore.study.models import CellFlatten, SplitNet
+from xblcore.study.train import forward, mean_distance_plus
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -47,6 +50,11 @@ CAM_LOSSES: dict[str, Callable[..., Tensor]] = {
 def annotation(loss: str, mask: Tensor) -> Tensor:
     """The second argument of the loss, from a bool mask ``(N, h, w)``."""
     return to_distance(mask) if loss.startswith("xbl_d") else mask
+
+
+def marks(*rows: str) -> Tensor:
+    """Bool masks ``(N, 1, W)`` from strings, with ``x`` where set."""
+    return torch.tensor([[[cell == "x" for cell in row]] for row in rows])
 
 
 def to_distance(mask: Tensor) -> Tensor:
@@ -149,6 +157,13 @@ def gap_net() -> SplitNet:
     return randomised(SplitNet(features, head))
 
 
+def torchvision_models():
+    """The module; without torchvision, the test is skipped."""
+    import xblcore._torchvision  # noqa: F401  declares what a CPU build of PyTorch lacks
+
+    return pytest.importorskip("torchvision.models")
+
+
 def images(count: int = 4, *, seed: int = 0) -> Tensor:
     """For :func:`fc_net` and :func:`gap_net`."""
     return torch.rand(count, 3, 8, 8, generator=seeded(seed))
@@ -175,6 +190,14 @@ def shortcut(count: int, *, seed: int = 0, size: int = 12) -> Examples:
     masks = (torch.from_numpy(object_mask), torch.from_numpy(decoy_mask))
     examples = Examples(torch.from_numpy(pixels), torch.from_numpy(labels), *masks)
     return examples.on_grid((size // 2, size // 2))
+
+
+def step_of(model: nn.Module, data: Examples, name: str) -> Step:
+    """A training step of the method, up to its forward pass."""
+    return forward(
+        model, data, METHODS[name], layer="features", generator=seeded(1),
+        mean_penalty=mean_distance_plus(data),
+    )  # fmt: skip
 
 
 def cells(object_mask: Tensor, decoy_mask: Tensor) -> Cells:

@@ -15,9 +15,6 @@ import torch
 from tests.data.tiny import make_raw, write_idx, write_package
 from xblcore import data
 from xblcore.data import cifar10, fashion_mnist
-from xblcore.project import root
-
-RAW = root() / "data" / "raw"
 
 
 def test_idx_by_hand(tmp_path: Path) -> None:
@@ -70,22 +67,3 @@ def test_archive_and_package_are_read_alike(
     assert np.array_equal(both.numpy(), images.transpose(0, 3, 1, 2))
     assert torch.cat([train.examples.labels, test.examples.labels]).tolist() == labels.tolist()
     assert not train.examples.object_mask.any()
-
-
-@pytest.mark.skipif(
-    not (cifar10.PACKAGE.is_valid(RAW) or cifar10.ARCHIVE.is_valid(RAW)),
-    reason="CIFAR-10 was not fetched",
-)
-def test_cifar10_is_the_original() -> None:
-    train, test = cifar10.read(RAW)
-    assert train.examples.labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
-    assert test.examples.labels[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
-    assert train.examples.labels.bincount().tolist() == [5000] * 10
-    assert test.examples.labels.bincount().tolist() == [1000] * 10
-    images, levels = train.examples.images.numpy(), np.arange(256)
-    for channel, (mean, std) in enumerate(
-        ((125.307, 62.993), (122.950, 62.089), (113.865, 66.705))
-    ):
-        share = np.bincount(images[:, channel].ravel(), minlength=256) / images[:, channel].size
-        assert share @ levels == pytest.approx(mean, abs=5e-4)
-        assert np.sqrt(share @ (levels - mean) ** 2) == pytest.approx(std, abs=5e-4)

@@ -76,7 +76,7 @@ def test_a_stroke_covers_the_pixels_near_its_line(points, radius, value):
 
 def test_strokes_are_saved_and_shown(folder):
     widget = Annotator(folder, goal=2)
-    assert widget.names == NAMES and widget.facts["status"].startswith("Nothing marked yet, 0 of 2")
+    assert widget.names == NAMES and widget.facts["status"].startswith("Nothing marked yet. 0 of 2")
     stroke(widget, (2.5, 3.5), (4.5, 3.5))
     mask = on_disk(folder, NAMES[0])
     assert mask[3, 1:6].all() and mask.sum() == 11
@@ -330,11 +330,30 @@ def test_what_the_network_says_and_whether_refining_helped(flawed):
 def test_a_change_needs_marks(flawed):
     widget = Annotator(flawed, cam=NetworkView(CORNER, grey=True, layer="features"))
     receive(widget, "change", change="blanked")
-    assert widget.facts["error"] and "mark a region as wrong" in widget.facts["status"]
+    assert widget.facts["error"] and "First mark a region as wrong" in widget.facts["status"]
+    plain = widget.image
     stroke(widget, (0.5, 0.5))
+    receive(widget, "change", change="blanked")
+    assert widget.facts["change"] and widget.image != plain
     receive(widget, "change", change="swapped")
     assert widget.facts["error"] and "another class" in widget.facts["status"]
+    assert widget.image == plain and "\u2192" not in widget.facts["predictions"][0]
     assert [row[1] for row in widget.facts["evidence"]][:1] != []  # blanking was counted
+
+
+def test_an_emptied_mask_is_an_annotation(folder):
+    widget = Annotator(folder)
+    stroke(widget, (4, 4))
+    receive(widget, "clear")
+    widget.sort("classes")
+    assert widget.facts["index"] == 1
+
+
+def test_networks_are_needed_to_compare_and_to_find_suspicious_images(folder):
+    widget = Annotator(folder)
+    for call in (lambda: widget.compare(None), lambda: widget.sort("suspicious")):
+        with pytest.raises(ValueError, match="cam must be a NetworkView"):
+            call()
 
 
 def test_images_in_a_flat_folder_have_no_label(tmp_path):

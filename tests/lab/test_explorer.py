@@ -83,3 +83,8 @@ def test_without_finished_runs_it_says_what_to_do(project_folder):
     assert "make reproduce" in explorer._numbers.value
     explorer.image.value = 3  # nothing to show yet
     assert explorer.left.options == ()
+    rows = {"task": TASK, "method": ["erm", "xbl_d_plus", "rrr"], "split": "test_clean",
+            "explainer": "none", "metric": "accuracy", "value": [0.1, 0.2, 0.3]}  # fmt: skip
+    (project_folder / "results" / "smoke").mkdir(parents=True)
+    pd.DataFrame(rows).to_csv(project_folder / "results" / "smoke" / "metrics.csv", index=False)
+    assert explorer.results().to_dict("records") == [{"erm": 0.1, "xbl_d_plus": 0.2}]

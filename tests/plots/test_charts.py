@@ -11,13 +11,16 @@ from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
 from tests.plots import layout
-from tests.plots.synthetic import make_runs, make_weights
+from tests.plots.synthetic import accuracies, make_weights
+from tests.study.synthetic import make_runs
+from xblcore.decoys import Decoy
 from xblcore.plots import charts, experiments
 from xblcore.plots.style import BLUE, Look
 from xblcore.study import claims, tables
+from xblcore.study.config import Condition
 
 NAN = float("nan")
-FEW = ("erm", "oracle", "xbl_d_plus", "rrr", "rrr_g")
+FEW = accuracies(["erm", "oracle", "xbl_d_plus", "rrr", "rrr_g"])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_the_chosen_weight_is_marked_and_methods_at_chance_are_named() -> None:
     for ax in fig.axes:
         ring = next(line for line in ax.lines if line.get_markersize() == 11)
         assert list(ring.get_xdata()) == [10.0]
-    assert fig.get_suptitle().startswith("No weight of RRR-G exceeds chance (0.10)")
+    assert "RRR-G" in layout.title(fig) and "XBL-D+" not in layout.title(fig)
     alone = charts.weight_selection(plt.figure(), make_weights(("erm",)), data="tiny")
     assert "tiny data" in alone.get_suptitle()
 
@@ -111,7 +114,7 @@ def test_the_explainer_that_overstates_most_is_named_and_trained_on_cells_are_ou
 
 
 def test_every_metric_is_better_to_the_right() -> None:
-    points = claims.run_table(make_runs(FEW, explainers=["grad_cam"]))
+    points = claims.run_table(make_runs(FEW))
     fig = charts.metrics_against_accuracy(
         plt.figure(), points, explainer="grad_cam", data="original"
     )
@@ -125,7 +128,8 @@ def test_every_metric_is_better_to_the_right() -> None:
 
 
 def conditions(by: str, *values: Any) -> pd.DataFrame:
-    runs = make_runs(FEW, conditions=[{}, *({by: value} for value in values)])
+    changed = [Condition(**{by: value}) for value in values]
+    runs = make_runs(FEW, conditions=[Condition(), *changed])
     return tables.summarise(runs, by=(by,))
 
 
@@ -137,9 +141,10 @@ def test_conditions_are_in_order_and_bounds_are_lines() -> None:
 
 
 def test_erm_is_a_row_if_it_depends_on_the_condition() -> None:
-    table = conditions("predictive", 0.9)
-    other = table[table["method"].isin(["erm", "oracle"])].assign(predictive=0.9)
-    fig = experiments.by_condition(plt.figure(), pd.concat([table, other]), by="predictive")
+    decoy = Decoy(predictive=0.9)
+    table = conditions("decoy", decoy)
+    other = table[table["method"].isin(["erm", "oracle"])].assign(decoy=decoy)
+    fig = experiments.by_condition(plt.figure(), pd.concat([table, other]), by="decoy")
     assert [text.get_text() for text in fig.axes[0].get_yticklabels()][:2] == ["ERM", "Oracle"]
     assert "ERM" not in layout.legend_labels(fig)
 

@@ -11,10 +11,11 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from tests.plots import layout
-from tests.plots.synthetic import EXPLAINERS
+from tests.study.test_claims import make_validity
 from xblcore.metrics import METRICS
 from xblcore.plots import claims
-from xblcore.study.claims import FACTORS
+from xblcore.study.claims import FACTORS, validity_table
+from xblcore.study.explainers import EXPLAINERS
 
 TASKS = ("decoy_fashion_mnist", "decoy_cifar10", "decoy_coco")
 METHODS = ("erm", "oracle", "xbl_d", "rrr", "rrr_g")
@@ -43,19 +44,16 @@ THREE = effects({
 })  # fmt: skip
 
 
-def table(explainers: tuple[str, ...] = EXPLAINERS, *, task: str = "pooled") -> pd.DataFrame:
-    """Table of ``study.claims.validity_table`` for one task and target."""
+def table(explainers: tuple[str, ...] = tuple(EXPLAINERS), *, task: str = "pooled"):
+    """AUROC of one target; 0.55 for the first metric, and 0.03 more for each of the others."""
     names = [name for name in METRICS if METRICS[name].kind in ("overlap", "distance")]
-    return pd.DataFrame(
-        {"task": task, "data": "tiny", "target": "flips", "explainer": explainer, "metric": name,
-         "family": "decoy" if name == "wrong_reason" else "object", "mean": 0.55 + 0.03 * n,
-         "ci_low": 0.53 + 0.03 * n, "ci_high": 0.57 + 0.03 * n}
-        for explainer in explainers for n, name in enumerate(names)
-    )  # fmt: skip
+    auroc = {name: 0.55 + 0.03 * n for n, name in enumerate(names)}
+    found = validity_table(make_validity(auroc, seeds=3, data="tiny", explainers=explainers))
+    return found[(found["task"] == task) & (found["target"] == "flips")]
 
 
 def shares(
-    tasks: tuple[str, ...] = TASKS, explainers: tuple[str, ...] = EXPLAINERS
+    tasks: tuple[str, ...] = TASKS, explainers: tuple[str, ...] = tuple(EXPLAINERS)
 ) -> pd.DataFrame:
     """Table of ``study.tables.shares_reported``: right, but HiResCAM for XBL-D on one task."""
     index = pd.MultiIndex.from_product([tasks, METHODS], names=["task", "method"])
@@ -100,18 +98,19 @@ def test_the_factorial_shows_every_task_of_a_factor_the_margin_and_the_verdicts(
 
 
 def test_validity_separates_the_families_and_names_the_ends() -> None:
-    fig = claims.validity(plt.figure(), table())
+    rows = table(("grad_cam", "occlusion"))
+    fig = claims.validity(plt.figure(), rows)
     ax = fig.axes[0]
     names = [label.get_text() for label in ax.get_yticklabels()]
     assert names[:2] == ["Attribution distance", "Distance focus"]
     assert names[-1] == "Wrong reason"  # the only one that receives the decoy mask
-    found = table().set_index("metric")["mean"]
+    found = rows[rows["explainer"] == "grad_cam"].set_index("metric")["mean"]
     assert f"{found.max():.2f} for distance focus, 0.55 for activation" in layout.title(fig)
     shown = {line.get_ydata()[0]: line.get_xdata()[0] for line in ax.lines
              if line.get_marker() in ("o", "s")}  # fmt: skip
     for y, name in enumerate(names):
         key = name.lower().replace(" ", "_")
-        assert shown[y] == pytest.approx(found[key].iloc[0])
+        assert shown[y] == pytest.approx(found[key])
 
 
 def test_the_largest_overstatement_is_marked_and_named() -> None:

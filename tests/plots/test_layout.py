@@ -5,7 +5,7 @@ The title names the data, the legend explains every mark, and arrows show what e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +15,14 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from tests.plots import layout, test_claims
-from tests.plots.synthetic import EXPLAINERS, make_history, make_runs, make_weights
+from tests.plots.synthetic import accuracies, make_history, make_weights
+from tests.study.synthetic import make_runs
 from xblcore.decoys import Decoy
 from xblcore.methods import METHODS
 from xblcore.plots import charts, experiments, images
 from xblcore.study import claims, tables
+from xblcore.study.config import Condition
+from xblcore.study.explainers import EXPLAINERS
 
 ALL = tuple(METHODS)
 LONG = replace(METHODS["rrr"], name="long", label="A loss with a rather long name",
@@ -31,10 +34,19 @@ ONE = ("xbl_d_plus",)
 COCO = ("decoy_coco", "stand-in")
 TINY = ("decoy_cifar10", "tiny")
 ABOUT = {"task": "decoy_cifar10", "data": "tiny"}
+DEFAULT = (Condition(),)
+
+
+def runs_of(
+    methods: tuple[str, ...], *tasks: tuple[str, str], conditions: Sequence[Condition] = DEFAULT
+) -> pd.DataFrame:
+    """Runs on the tasks, each with its kind of data."""
+    data = dict(tasks or [TINY])
+    return make_runs(accuracies(methods), tasks=list(data), data=data, conditions=conditions)
 
 
 def summary(methods: tuple[str, ...], *tasks: tuple[str, str]) -> Figure:
-    runs = make_runs(methods, tasks=tasks)
+    runs = runs_of(methods, *tasks)
     return charts.summary(plt.figure(), runs, tables.summarise(runs))
 
 
@@ -45,14 +57,13 @@ def explainers(methods: tuple[str, ...]) -> Figure:
 
 
 def metrics(methods: tuple[str, ...]) -> Figure:
-    points = claims.run_table(make_runs(methods, tasks=[TINY], explainers=["grad_cam"]))
+    points = claims.run_table(runs_of(methods))
     return charts.metrics_against_accuracy(plt.figure(), points, explainer="grad_cam", data="tiny")
 
 
 def forest(methods: tuple[str, ...]) -> Figure:
-    runs = make_runs(methods, tasks=[TINY], explainers=["grad_cam"])
     fig, ax = plt.subplots(figsize=(7.5, 5))
-    charts.forest(ax, claims.informativeness(runs), data="tiny")
+    charts.forest(ax, claims.informativeness(runs_of(methods)), data="tiny")
     return fig
 
 
@@ -68,7 +79,7 @@ def gradients(*methods: str) -> Figure:
 
 
 def condition(by: str, *values: object, methods: tuple[str, ...] = STUDY) -> Figure:
-    runs = make_runs(methods, tasks=[TINY], conditions=[{}, *({by: value} for value in values)])
+    runs = runs_of(methods, conditions=[*DEFAULT, *(Condition(**{by: v}) for v in values)])
     return experiments.by_condition(plt.figure(), tables.summarise(runs, by=(by,)), by=by)
 
 
@@ -113,7 +124,7 @@ def before_after(count: int) -> Figure:
 
 def far(lowest: float, highest: float) -> Figure:
     """A summary whose intervals and seeds lie far beyond the axes, and one undefined method."""
-    runs = make_runs(STUDY, tasks=[TINY])
+    runs = runs_of(STUDY)
     table = tables.summarise(runs)
     table = table.assign(ci_low=table["ci_low"] + lowest, ci_high=table["ci_high"] + highest,
                          nan_share=0.5)  # fmt: skip

@@ -50,8 +50,7 @@ def explorer() -> dict[str, Any]:
 
 def write_page(root: Path) -> Path:
     """Write the page of two tasks, one on stand-in data, and of one experiment."""
-    parts = [make_runs(tasks=[task], data=kind) for task, kind in KINDS.items()]
-    runs = pd.concat(parts, ignore_index=True)
+    runs = make_runs(tasks=list(KINDS), data=KINDS)
     settings = config.load(ROOT / "params.yaml").model_copy(update={"results": "results"})
     own = runs.assign(margin=3.0)
     folder = root / "results" / "experiments" / "margin"
@@ -97,6 +96,7 @@ def test_stand_in_data_and_missing_tasks_are_named(html: str) -> None:
 def points(**recovery: list[float]) -> pd.DataFrame:
     """Table of page.points with one seed; flips are 0.3 where a method does not recover."""
     rows = [{"task": task, "method": method, "seed": 0, "weight": 1.0, "accuracy": value / 2,
+             "data": "stand-in" if task == "decoy_coco" else "original",
              "recovery": value, "flips": 0.3 if value < 0.5 else 0.004}
             for method, values in recovery.items()
             for task, value in zip(TASKS, values, strict=False)]  # fmt: skip
@@ -111,10 +111,11 @@ def test_method_ignores_the_decoy_if_it_recovers_and_rarely_flips() -> None:
 
 
 @pytest.mark.parametrize(("ours", "other", "expected"), [
-    ([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], ["all 3 tasks", "overlap loss does too"]),
+    ([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], ["all 3 tasks", "does too (1 with stand-in data)"]),
     ([0.9, 0.9, 0.1], [0.9, 0.1, 0.1], ["on 2 of 3 tasks", "overlap loss on 1 of 3 tasks"]),
     ([0.1, 0.1, 0.1], [0.1, 0.1, 0.1], ["on no task", "no better"]),
     ([0.1, 0.1, 0.1], [0.9, 0.9, 0.9], ["on no task", "overlap loss on all 3 tasks"]),
+    ([0.9], [0.1], ["learning the shortcut; an overlap loss on no task"]),
 ])  # fmt: skip
 def test_title_follows_the_numbers(
     ours: list[float], other: list[float], expected: list[str]

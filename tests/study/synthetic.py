@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -43,22 +44,26 @@ def make_runs(
     tasks: Sequence[str] = TASKS[:1],
     seeds: int = 5,
     noise: float = 0.01,
-    data: str = "original",
+    data: str | Mapping[str, str] = "original",
     informative: Iterable[str] = ("distance",),
+    conditions: Sequence[Condition] = (Condition(),),
 ) -> pd.DataFrame:
-    """Tidy table of one run per task, method and seed.
+    """Tidy table of one run per task, method, condition and seed.
 
-    ``clean`` is the accuracy on clean images of each method, ``noise`` the standard deviation over
-    the seeds. The ``informative`` kinds of metrics follow the accuracy; the others are random by
-    method.
+    ``clean`` is the accuracy on clean images of each method, which falls by 0.05 from condition to
+    condition; ERM and the oracle run in the first one only. ``noise`` is the standard deviation
+    over the seeds, and ``data`` the kind of data (of each task). The ``informative`` kinds of
+    metrics follow the accuracy; the others are random by method.
     """
     generator = np.random.default_rng(0)
     finished = []
     for task in tasks:
         for method, accuracy in clean.items():
             unrelated = generator.uniform(0.2, 0.9)
-            for seed in range(seeds):
-                reached = float(np.clip(accuracy + generator.normal(0, noise), 0, 1))
+            own = conditions[:1] if method in ("erm", "oracle") else conditions
+            for (place, condition), seed in itertools.product(enumerate(own), range(seeds)):
+                mean = accuracy - 0.05 * place
+                reached = float(np.clip(mean + generator.normal(0, noise), 0, 1))
                 values = {
                     ("val", "none", "accuracy"): 0.95,
                     ("test_clean", "none", "accuracy"): reached,
@@ -72,7 +77,8 @@ def make_runs(
                     good = float(np.clip(good + generator.normal(0, noise), 0, 1))
                     value = good if metric.higher_is_better else 1 - good
                     values["test_decoy", "grad_cam", name] = value
-                finished.append(result(task, method, seed, values, data=data))
+                kind = data if isinstance(data, str) else data[task]
+                finished.append(result(task, method, seed, values, condition=condition, data=kind))
     return table(finished)
 
 
@@ -80,7 +86,8 @@ def setting(value: float, **columns: object) -> Callable[[pd.DataFrame], pd.Data
     """A change of the table: the rows with these entries get the value."""
 
     def change(runs: pd.DataFrame) -> pd.DataFrame:
-        return runs.assign(value=runs["value"].mask(_matches(runs, columns), value))
+        matches = _matches(runs, columns)
+        return runs.assign(**{name: runs[name].mask(matches, value) for name in ("value", "worst")})
 
     return change
 

@@ -88,12 +88,6 @@ def test_a_run_measures_behaviour_and_explanations(tiny: Config) -> None:
     assert len(runs.history([done, done])) == 2
 
 
-def test_same_seed_gives_identical_numbers_and_another_does_not(tiny: Config) -> None:
-    first, second, other = (runs.run(run) for run in (RUN, RUN, replace(RUN, seed=1)))
-    assert_same(first, second)
-    assert repr(first.rows) != repr(other.rows)
-
-
 # What is trained on
 
 
@@ -268,8 +262,8 @@ def test_key_depends_on_the_code_that_decides_the_numbers(
 SWAPPED = ("val_swapped", "none", "accuracy")
 
 
-def accuracy_by_weight(patch: pytest.MonkeyPatch, function: Callable[[float], float]) -> set[Run]:
-    """Replace training: the accuracy depends on the weight, and a little on the seed."""
+def accuracy_of(patch: pytest.MonkeyPatch, function: Callable[[Run], float]) -> set[Run]:
+    """Replace training: the accuracy depends on the run, and a little on its seed."""
     requested = set[Run]()
 
     def instead(wanted: Iterable[Run], **_: Any) -> list[Result]:
@@ -278,7 +272,7 @@ def accuracy_by_weight(patch: pytest.MonkeyPatch, function: Callable[[float], fl
         return [
             fake_result(
                 run.task, run.method, run.seed,
-                {SWAPPED: function(run.weight) + run.seed % 2 / 100},
+                {SWAPPED: function(run) + run.seed % 2 / 100},
                 weight=run.weight, condition=run.condition,
             )
             for run in own
@@ -309,9 +303,7 @@ def five_candidates(tiny: Config) -> Config:
 def test_weights_are_extended_while_the_best_is_at_the_edge(
     best: float, tried: list[float], tiny: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requested = accuracy_by_weight(
-        monkeypatch, lambda weight: 0.6 - abs(np.log10(weight / best)) / 20
-    )
+    requested = accuracy_of(monkeypatch, lambda run: 0.6 - abs(np.log10(run.weight / best)) / 20)
     trials = [(Condition(), TASK, name) for name in ("xbl_d_plus", "erm", "xbl_d_released")]
     found = runs.choose_weights(trials, settings=five_candidates(tiny)).set_index("method")
     own = found.loc["xbl_d_plus"]
@@ -328,7 +320,7 @@ def test_weights_are_extended_while_the_best_is_at_the_edge(
 def test_method_recovers_if_it_exceeds_the_chance_level_of_the_task(
     tiny: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accuracy_by_weight(monkeypatch, lambda weight: 0.3 if weight == 10 else 0.05)
+    accuracy_of(monkeypatch, lambda run: 0.3 if run.weight == 10 else 0.05)
     trials = [(Condition(), task, "xbl_d_plus") for task in ("decoy_cifar10", "decoy_coco")]
     found = runs.choose_weights(trials, settings=five_candidates(tiny))
     assert found.groupby("task")["recovers"].unique().map(list).tolist() == [[True], [False]]
@@ -338,7 +330,7 @@ def test_method_recovers_if_it_exceeds_the_chance_level_of_the_task(
 def test_grid_and_experiments_use_the_chosen_weights_and_run_unaffected_methods_once(
     tiny: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accuracy_by_weight(monkeypatch, lambda weight: 1 - abs(np.log10(max(weight, 1e-9) / 30)) / 20)
+    accuracy_of(monkeypatch, lambda run: 1 - abs(np.log10(max(run.weight, 1e-9) / 30)) / 20)
     own = config.Experiment(
         question="?", by="annotated", tasks=[TASK], methods=["erm", "xbl_d_plus"],
         conditions=[Condition(), Condition(annotated=25), Condition(network="resnet8", margin=1)],
@@ -376,16 +368,7 @@ def test_factorial_chooses_a_weight_in_each_condition(
         conditions=conditions, weights=[1, 10], seeds={TASK: 3, "decoy_cifar10": 4},
     )  # fmt: skip
     best = {"mass": 1, "share": 10}
-
-    def instead(wanted: Iterable[Run], **_: Any) -> list[Result]:
-        return [
-            fake_result(run.task, run.method, run.seed,
-                        {SWAPPED: float(run.weight == best[run.condition.form or "mass"])},
-                        weight=run.weight, condition=run.condition)
-            for run in dict.fromkeys(wanted)
-        ]  # fmt: skip
-
-    monkeypatch.setattr(runs, "results", instead)
+    accuracy_of(monkeypatch, lambda run: float(run.weight == best[run.condition.form or "mass"]))
     settings = tiny.model_copy(update={"factorial": own})
     weights, finished = runs.experiment("factorial", settings=settings)
     assert set(weights["condition"]) == set(map(str, conditions))

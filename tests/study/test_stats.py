@@ -1,4 +1,4 @@
-"""Recovery, intervals, tests and verdicts: by hand, against SciPy, and by simulation."""
+"""Recovery, intervals, tests and verdicts: by hand and against SciPy."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def ends(estimate: Estimate) -> tuple[float, float]:
     return estimate.low, estimate.high
 
 
-def alike(seed: int = 0, *, methods: int = 8) -> tuple[np.ndarray, np.ndarray]:
+def alike() -> tuple[np.ndarray, np.ndarray]:
     """Two metrics of three runs of each method, which are alike; correlation of methods: 0.6."""
-    generator = np.random.default_rng(seed)
-    x, noise = np.repeat(generator.normal(size=(2, methods)), 3, axis=1)
-    return x, 0.6 * x + 0.8 * noise + 0.01 * generator.normal(size=3 * methods)
+    generator = np.random.default_rng(0)
+    x, noise = np.repeat(generator.normal(size=(2, 8)), 3, axis=1)
+    return x, 0.6 * x + 0.8 * noise + 0.01 * generator.normal(size=24)
 
 
 def test_recovery_by_hand() -> None:
@@ -198,20 +198,6 @@ def test_interval_contains_its_estimate() -> None:
         y = x + generator.normal(size=10) * 0.3
         found = stats.rank_correlation(x, y, groups=np.repeat(np.arange(5), 2), n_resamples=30)
         assert math.isnan(found.value) or -1 <= found.low <= found.value <= found.high <= 1
-
-
-def test_interval_over_groups_covers_the_true_correlation() -> None:
-    """In 300 simulated studies of twelve methods; intervals over runs cover far less often."""
-    true = 6 / math.pi * math.asin(0.6 / 2)  # Spearman's rho of a bivariate normal
-    groups, hits = np.repeat(np.arange(12), 3), np.zeros(2)
-    for seed in range(300):
-        x, y = alike(seed, methods=12)
-        for which, own in enumerate((groups, None)):
-            found = stats.rank_correlation(x, y, groups=own, n_resamples=200)
-            hits[which] += found.low <= true <= found.high
-    by_group, by_run = hits / 300
-    assert 0.94 <= by_group <= 0.995  # a little conservative
-    assert by_run < 0.85
 
 
 @pytest.mark.parametrize(

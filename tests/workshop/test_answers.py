@@ -11,8 +11,6 @@ from course import marking, measuring, overlap, photographs, task
 from xblcore import project
 from xblcore.cam import receptive_field
 from xblcore.data.folder import mask_path, write_mask
-from xblcore.decoys import Decoy, add_decoys, grey_palette
-from xblcore.examples import Examples
 
 REST = [[0] * 4] * 3
 FAR, BESIDE = [[6, 0, 0, 4], *REST], [[5, 5, 0, 0], *REST]
@@ -90,33 +88,23 @@ def test_choices(check, correct):
         assert not check(nonsense).passed
 
 
-@pytest.fixture
-def data() -> task.Data:
-    """Bars with a decoy in a random corner."""
-    images = torch.zeros(30, 1, 28, 28, dtype=torch.uint8)
-    images[:, :, 8:20, 12:16] = 200
-    clean = Examples(
-        images, torch.arange(30) % 10, images[:, 0] > 0, torch.zeros(30, 28, 28, dtype=torch.bool)
-    )
-    done = add_decoys(clean, Decoy(), grey_palette(10), predictive=True, seed=[0])
-    return {"train": done.examples, "train_clean": clean, "test_decoy": done.examples}
-
-
-def test_painted_masks_come_back(data, tmp_path, monkeypatch, capsys):
+def test_painted_masks_come_back(examples, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(project, "root", lambda: tmp_path)
+    data = {"train": examples}
     images, annotations = marking.folders(data)
     helped = marking.marks(data, "mine")  # nothing is marked yet
     assert torch.equal(helped.decoy_mask, marking.marks(data, "simulated").decoy_mask)
     assert "not marked anything" in capsys.readouterr().out
-    mask = data["train"].decoy_mask[3].numpy()
+    mask = examples.decoy_mask[3].numpy()
     write_mask(mask_path(annotations, "03.png", "wrong"), mask)
     marked = marking.marks(data, "mine")
-    assert torch.equal(marked.images, data["train"].images[: marking.COUNT])
-    assert torch.equal(marked.labels, data["train"].labels[: marking.COUNT])
+    assert torch.equal(marked.images, examples.images[: marking.COUNT])
+    assert torch.equal(marked.labels, examples.labels[: marking.COUNT])
     assert marked.decoy_mask.flatten(1).any(1).nonzero()[:, 0].tolist() == [3]
 
 
-def test_marks_count_where_they_are_asked_for(data):
+def test_marks_count_where_they_are_asked_for(examples):
+    data = {"train": examples}
     marked = marking.marks(data, "simulated")
     some = marking.at_hand(data, marked, "wrong", only=[2, 5])
     assert some.decoy_mask.flatten(1).any(1).nonzero()[:, 0].tolist() == [2, 5]

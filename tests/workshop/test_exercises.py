@@ -184,25 +184,27 @@ def test_what_is_wrong_with_a_function(function, message):
 
 
 @pytest.mark.parametrize(
-    ("got", "expected", "problem"),
+    ("got", "expected", "word"),
     [
-        (2.0, 3.0, "the value must be 3, got 2."),
-        (MAP + torch.tensor([[0.0, 0], [1, 0]]), MAP, "the value at [1, 0] must be 3, got 4."),
-        (MAP * 4, MAP, "everything is 4 times the expected value; is something not normalised?"),
-        (torch.ones(2), 1.0, "the shape must be (), got (2,); () is a single number."),
-        (None, MAP, "the result is None; does the function end with `return`?"),
-        ("text", MAP, "numbers are needed, got str."),
-        (math.nan, 1.0, "the value must be 1, got nan; NaN is the result of 0 / 0."),
-        (0.0, math.nan, "the value must be nan, got 0."),
-        (False, True, "the value must be True, got False."),
+        (2.0, 3.0, "got 2"),
+        (MAP + torch.tensor([[0.0, 0], [1, 0]]), MAP, "[1, 0]"),
+        (MAP * 4, MAP, "4 times"),
+        (torch.ones(2), 1.0, "shape"),
+        (None, MAP, "return"),
+        ("text", MAP, "str"),
+        (math.nan, 1.0, "0 / 0"),
+        (0.0, math.nan, "nan"),
+        (False, True, "True"),
         (math.nan, math.nan, None),
         (MAP + 1e-7, MAP, None),
         ((0, np.int64(4)), [0, 4], None),
         ([torch.tensor(0.0), torch.tensor(4)], [0, 4], None),
     ],
 )
-def test_a_difference_in_words(got, expected, problem):
-    assert difference(got, expected) == problem
+def test_a_difference_in_words(got, expected, word):
+    found = difference(got, expected)
+    assert (found is None) == (word is None)
+    assert word is None or word in found
 
 
 def test_feedback_in_a_page_and_without_colour():

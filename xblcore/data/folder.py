@@ -57,6 +57,11 @@ class FolderImages:
     skipped: dict[str, str]  # what is wrong with images and masks that were not read, by path
 
 
+def masks_of(examples: Examples) -> dict[Layer, torch.Tensor]:
+    """Return the masks ``(N, H, W)`` of each layer."""
+    return {"wrong": examples.decoy_mask, "object": examples.object_mask}
+
+
 def read_folder(
     folder: str | Path,
     *,
@@ -79,8 +84,8 @@ def read_folder(
     """
     if size is not None and (np.size(size) != 2 or np.min(size) < 1):
         raise ValueError(f"size must be a height and a width of at least 1, got {size}")
-    if classes is not None and len({*classes}) < len(classes):
-        raise ValueError(f"classes must be different names, got {tuple(classes)}")
+    if classes is not None and (not classes or len({*classes}) < len(classes)):
+        raise ValueError(f"classes must be different names, or None, got {tuple(classes)}")
     root, home = Path(folder), annotations_folder(folder, annotations)
     names, skipped = find_images(root, annotations=home)
     images: dict[str, Pixels] = {}

@@ -6,7 +6,9 @@ const LAYERS = {
 }; // colours that are not in viridis, the colour map of the CAM
 const TOOLS = { brush: "Brush (B)", eraser: "Eraser (E)", move: "Move (M)" };
 const ORDERS = { suspicious: "most suspicious first", classes: "classes in turn" };
-const JUDGE = "Better: fewer changed by wrong regions, more changed by objects, more correct.";
+const JUDGE = 
+  "After refining, fewer predictions should change with the wrong regions, more with the objects, " +
+  "and more should be correct.";
 const HELP =
   "W wrong, O object, B brush, E eraser, M move the enlarged picture, [ and ] size, Z undo, Y redo, " +
   "N next, P previous, C CAM on or off, + and - zoom, 0 fit, K blank and S swap what is marked. " +
@@ -426,7 +428,7 @@ function render({ model, el }) {
       keepInSight();
     } else if (event.key === " ") {
       if (line) lift();
-      else put(here);
+      else if (state.tool !== "move") put(here);
     } else if (event.key === "Escape") {
       line = null;
       update();
@@ -525,7 +527,7 @@ function render({ model, el }) {
   function statusText() {
     if (line) return "Drawing; lift the brush to save";
     const late = [...waiting.values()].some((entry) => entry.late);
-    if (late) return "Not saved: no answer from the kernel. Run this cell again";
+    if (late) return "Not saved yet: the kernel is busy or was restarted. Wait, or run this cell again after a restart";
     return waiting.size ? "Working" : facts().status;
   }
 

@@ -197,6 +197,7 @@ class Annotator(anywidget.AnyWidget):
         """
         names: Sequence[str] = sorted(self.names)
         if order == "suspicious":
+            self._require_network()
             view, some = self._views[0], classes_in_turn(names)[: 0 if self._scores else SCANNED]
             for name in tqdm(some, desc="looking for suspicious images", leave=False):
                 with contextlib.suppress(*folders.DAMAGED):  # shown when its turn comes
@@ -211,10 +212,15 @@ class Annotator(anywidget.AnyWidget):
 
     def compare(self, refined: NetworkView | None) -> None:
         """Show a refined network as well (None: no longer), and test the marks on both networks."""
+        self._require_network()
         self._views[1:] = [] if refined is None else [replace(refined, classes=self.classes)]
         self._shown = len(self._views) - 1
         self._test()
         self._show_image()
+
+    def _require_network(self) -> None:
+        if not self._views:
+            raise ValueError("cam must be a NetworkView for this, got None; pass it to Annotator")
 
     def export_masks(self, folder: str | Path | None = None) -> Path:
         """Write all masks as PNG and in a COCO file, whose path is returned.
@@ -278,8 +284,10 @@ class Annotator(anywidget.AnyWidget):
                     self._shown = message["network"]
                     self._show_image(keep=True)
                 case "change":
-                    self._test(message["layer"], message["change"])
-                    self._show_image(keep=True)
+                    try:
+                        self._test(message["layer"], message["change"])
+                    finally:  # without a change, the image as it is
+                        self._show_image(keep=True)
                 case "export":
                     self._show(f"Exported to {self.export_masks()}")
         except (ValueError, OSError) as error:
@@ -307,7 +315,9 @@ class Annotator(anywidget.AnyWidget):
         self._failed = ""
         for key, mask in [*self._unsaved.items()]:  # one that can never be saved stops no other
             try:
-                folders.write_mask(self._path(*key), mask)
+                path = self._path(*key)
+                folders.write_mask(path, mask)
+                self._found[key] = path
                 del self._unsaved[key]
             except OSError as error:
                 self._failed = f"Not saved: {error}. The next action tries again"
@@ -349,8 +359,8 @@ class Annotator(anywidget.AnyWidget):
                 self._changed = [changed[n, None] for n, position in enumerate(index.tolist())
                                  if names[position] == current]  # fmt: skip
         if layer and not self._changed:
-            other = "" if change == "blanked" else ", and one in an image of another class"
-            raise ValueError(f"mark a region as {layer} in this image{other} first")
+            other = "" if change == "blanked" else " and in one of another class"
+            raise ValueError(f"First mark a region as {layer} in this image{other}")
 
     def _send_thumbnails(self, indices: Sequence[int]) -> None:
         """Send small pictures of the images that can be read."""
@@ -401,7 +411,7 @@ class Annotator(anywidget.AnyWidget):
                 "network": self._shown, "change": bool(self._changed), "order": self.order,
                 "evidence": self._evidence, "skipped": list(self.skipped.items()),
                 "error": bool(self._failed or error),
-                "status": f"{self._failed or error or news or saved}, "
+                "status": f"{self._failed or error or news or saved}. "
                           f"{count} images marked{enough}",
             }  # fmt: skip
 

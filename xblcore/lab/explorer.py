@@ -16,10 +16,11 @@ from xblcore.examples import Examples
 from xblcore.lab.refine import spoken
 from xblcore.metrics import METRICS
 from xblcore.plots.images import DECOY, OBJECT, outline, show, show_cam
-from xblcore.plots.style import about, label, number
+from xblcore.plots.style import number
 from xblcore.study import config, runs, tables
 from xblcore.study.evaluate import explanation_metrics, predict
 from xblcore.study.models import SplitNet
+from xblcore.study.tables import about, label
 
 COMMAND = "make reproduce"
 SHOWN = 100  # images of test_decoy
@@ -80,24 +81,26 @@ class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         table = tables.read_csv(project.root() / self._settings.results / "metrics.csv")
         if table is None:
             return pd.DataFrame({"missing": [f"metrics.csv; run: {COMMAND}"]})
-        methods = [self.left.value, self.right.value]
+        methods = [self.left.value or FIRST[0], self.right.value or FIRST[1]]
         rows = table[(table["task"] == self.task.value) & table["method"].isin(methods)]
         keys = ["split", "explainer", "metric"]
         return rows.pivot_table("value", keys, "method", dropna=False).round(3)
 
     def _open(self, _change: Any = None) -> None:
         """Offer the finished runs of the task."""
+        self._finished: dict[str, runs.Result] = {}  # draw nothing while the options change
+        found = self._finished
         try:
-            self._finished = finished_runs(self._settings, self.task.value)
+            found = finished_runs(self._settings, self.task.value)
         except FileNotFoundError as error:  # also if the data are not built
-            self._finished = {}
             self._picture.layout.display, self._numbers.value = "none", f"<p>{error}</p>"
         for box, first in zip((self.left, self.right), FIRST, strict=True):
             kept = box.value
-            box.options = [(label(name), name) for name in self._finished]
+            box.options = [(label(name), name) for name in found]
             for name in (first, kept):
-                if name in self._finished:
+                if name in found:
                     box.value = name
+        self._finished = found
         self._show()
 
     def _show(self, _change: Any = None) -> None:

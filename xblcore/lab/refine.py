@@ -29,10 +29,12 @@ from tqdm.auto import tqdm
 
 from xblcore import methods, metrics
 from xblcore.cam import ReceptiveField, evaluating
+from xblcore.data.folder import masks_of
 from xblcore.examples import Examples
 from xblcore.methods import Method
 from xblcore.module import narrowed_field
 from xblcore.plots.images import before_after, share_inside
+from xblcore.plots.style import percent
 from xblcore.study import explainers
 from xblcore.study.evaluate import attributions, predict
 from xblcore.study.train import EpochLog, TrainConfig, fit
@@ -62,9 +64,8 @@ class Refined:
 
         On ``wrong``, less is better; on ``object``, more. All-zero maps are left out.
         """
-        found = {}
-        masks = {"wrong": self.marked.decoy_mask, "object": self.marked.object_mask}
-        for layer, mask in masks.items():
+        found: dict[str, tuple[float, float]] = {}
+        for layer, mask in masks_of(self.marked).items():
             if (has_marks := mask.flatten(1).any(1)).any():
                 before, after = (share_inside(cam[has_marks], mask[has_marks]) for cam in self.cams)
                 found[layer] = (before, after)
@@ -74,12 +75,13 @@ class Refined:
         lines = [f"{len(self.marked)} marked images, layer {self.layer}; "
                  f"margin of wrong regions in pixels: {self.field.margin}"]  # fmt: skip
         lines += [
-            f"attribution on what was marked {layer}: {before:.0%} before, {after:.0%} after"
+            f"attribution on regions marked as {layer}: "
+            f"{percent(before)} before, {percent(after)} after"
             for layer, (before, after) in self.shares().items()
         ]
         lines += [
-            f"predictions that change if what was marked {layer} is {change}: "
-            f"{before:.0%} before, {after:.0%} after"
+            f"predictions that change when the regions marked as {layer} are {change}: "
+            f"{percent(before)} before, {percent(after)} after"
             for (layer, change), (before, after) in self.flips.items()
         ]
         if self.held_out:
@@ -234,7 +236,7 @@ def counterfactuals(examples: Examples) -> Iterator[tuple[str, str, Tensor, Tens
 
     The changes are :func:`blanked` and, with marked images of two classes, :func:`swapped`.
     """
-    for layer, masks in (("wrong", examples.decoy_mask), ("object", examples.object_mask)):
+    for layer, masks in masks_of(examples).items():
         (index,) = masks.flatten(1).any(1).nonzero(as_tuple=True)
         images, masks, labels = examples.images[index], masks[index], examples.labels[index]
         if len(index):

@@ -88,6 +88,5 @@ def _write(examples: Examples, classes: list[str], images: Path, truth: Path | N
         (images / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(examples.images[n, 0].numpy()).save(images / name)
         if truth is not None:
-            masks = {"wrong": examples.decoy_mask[n], "object": examples.object_mask[n]}
-            for layer in folders.LAYERS:
-                folders.write_mask(folders.mask_path(truth, name, layer), masks[layer].numpy())
+            for layer, masks in folders.masks_of(examples).items():
+                folders.write_mask(folders.mask_path(truth, name, layer), masks[n].numpy())

@@ -152,7 +152,7 @@ def _finding(recovery: pd.DataFrame) -> str:
     if others["task"].nunique() > 1:
         best = others.dropna(subset="mean").sort_values("mean").groupby("task", sort=False).tail(1)
         return "Highest recovery: " + ", ".join(
-            f"{look(row['method']).label} {number(row['mean'])} ({style.label(row['task'])})"
+            f"{look(row['method']).label} {number(row['mean'])} ({tables.label(row['task'])})"
             for row in best.sort_index().to_dict("records")
         )
     means = (others if len(others) else recovery).set_index("method")["mean"]
@@ -166,7 +166,7 @@ def weight_selection(fig: Figure, weights: pd.DataFrame, *, data: str) -> Figure
              weights.groupby("method", sort=False) if len(rows) > 1]  # fmt: skip
     if not tried:
         fig.set_size_inches(6.5, 0.8)
-        style.title(fig, "Every method has one weight; none is selected", style.about(task, data))
+        style.title(fig, "Every method has one weight; none is selected", tables.about(task, data))
         return fig
     axes = style.panels(fig, len(tried), columns=4, size=(2.5, 1.9), around=(0.6, 1.8),
                         xlabel="weight", ylabel="accuracy")  # fmt: skip
@@ -189,9 +189,13 @@ def weight_selection(fig: Figure, weights: pd.DataFrame, *, data: str) -> Figure
         if not rows["recovers"].any():
             failed.append(series.label)
     axes[0].set_ylim(bottom=0)
-    text = f"No weight of {', '.join(failed)} exceeds" if failed else "Every method exceeds"
-    text += f" chance ({number(chance)}) on {style.label('val_swapped')}"
-    style.title(fig, text, style.about(task, data))
+    text = (
+        f"No weight of {', '.join(failed)} clearly exceeds"
+        if failed
+        else "Every method clearly exceeds"
+    )
+    text += f" chance ({number(chance)}) on {tables.label('val_swapped')}"
+    style.title(fig, text, tables.about(task, data))
     style.legend(fig, list(axes[0].lines))
     return fig
 
@@ -227,7 +231,7 @@ def learning_curves(fig: Figure, history: pd.DataFrame, *, task: str, data: str)
     last = int(history["epoch"].max())
     final = history[history["epoch"] == last].groupby("method", sort=False)["accuracy"].mean()
     text = f"Training accuracy after epoch {last}: {style.extremes(final)}"
-    style.title(fig, text, style.about(task, data))
+    style.title(fig, text, tables.about(task, data))
     thin = Line2D([], [], color=GREY, lw=0.7, label="single seed")
     style.legend(fig, [*(style.entry(own, line=True) for own in looks.values()), thin])
     return fig
@@ -263,7 +267,7 @@ def gradient_norms(
     zero = [look(method).label for method, own in found.items() if not own.iloc[:, 1].any()]
     text = f"The gradient of the explanation loss is exactly zero for {', '.join(zero)}"
     style.title(fig, text if zero else "Every explanation loss has a gradient",
-                style.about(task, data))  # fmt: skip
+                tables.about(task, data))  # fmt: skip
     style.legend(fig, axes[0].lines[:2])
     return fig
 
@@ -295,14 +299,16 @@ def explainers(fig: Figure, shares: pd.DataFrame, *, task: str, data: str) -> Fi
                 ax.add_patch(Rectangle((x + 0.06, y + 0.1), 0.88, 0.8, fill=False, ec="black",
                                        lw=1.6, path_effects=rim(1.6, "white")))  # fmt: skip
     ax.set_yticklabels([look(str(name)).label for name in shares.index], rotation=0)
-    heads = [style.label(str(name)) if name != TRUTH else "actual, by the flips" for name in shares]
+    heads = [
+        tables.label(str(name)) if name != TRUTH else "actual, by the flips" for name in shares
+    ]
     ax.set_xticklabels([textwrap.fill(name, 11) for name in heads], rotation=0, size=SMALL)
     ax.set(xlabel="reported as gone by each explainer, and actual", ylabel="")
     ax.tick_params(length=0)
     ax.grid(visible=False)
     if bar := ax.collections[0].colorbar:
         bar.set_ticks([-1, 0, 1], labels=["−1", "0: as\nERM", "1: none\nleft"])
-    style.title(fig, overstatement(shares)[0], style.about(task, data))
+    style.title(fig, overstatement(shares)[0], tables.about(task, data))
     boxes: list[Artist] = [Patch(fc="white", ec="black", lw=1.8, label="explanation trained on")]
     if shares.isna().any(axis=None):
         boxes.append(Patch(fc="#eeeeee", label="undefined"))
@@ -320,9 +326,9 @@ def overstatement(shares: pd.DataFrame) -> tuple[str, tuple[Any, str] | None]:
     row = gaps.max(axis=1).idxmax()
     explainer = str(gaps.loc[row].idxmax())
     *task, method = row if isinstance(row, tuple) else (row,)
-    place = f" on {style.label(task[0])}" if task else ""
+    place = f" on {tables.label(task[0])}" if task else ""
     reported, actual = number(own.loc[row, explainer]), number(own.loc[row, TRUTH])
-    text = f"{style.label(explainer)} reports {reported} of ERM's reliance on the decoy as gone"
+    text = f"{tables.label(explainer)} reports {reported} of ERM's reliance on the decoy as gone"
     return f"{text} for {look(method).label}{place}; by the flips it is {actual}", (row, explainer)
 
 
@@ -356,9 +362,9 @@ def metrics_against_accuracy(
         ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.xaxis.set_inverted(not better)
         ax.set_xlabel("" if better else "axis reversed", size=SMALL, labelpad=1)
-        ax.set_title(f"{style.label(name)}\n{METRICS[name].kind}, ρ = {number(rho[name])}",
+        ax.set_title(f"{tables.label(name)}\n{METRICS[name].kind}, ρ = {number(rho[name])}",
                      size=9.5)  # fmt: skip
-    context = f"{style.label(explainer)}, {style.about(task, data)}"
+    context = f"{tables.label(explainer)}, {tables.about(task, data)}"
     style.title(fig, f"{INFORMATIVE}: {style.extremes(rho)}", context)
     style.legend(fig, [style.entry(look(method)) for method in methods])
     return fig
@@ -376,11 +382,11 @@ def forest(ax: Axes, table: pd.DataFrame, *, data: str | Iterable[str]) -> Axes:
     assert fig is not None
     ax.set_xlim(-1.05, 1.05)
     ax.axvline(0, color=REFERENCE, lw=1)
-    frame(ax, [style.label(name) for name in rows["metric"]])
+    frame(ax, [tables.label(name) for name in rows["metric"]])
     for y, row in enumerate(rows.to_dict("records")):
         interval(ax, row, y, KINDS[row["kind"]])
     ax.set_xlabel("Spearman's ρ with accuracy on clean test images (1 is best)")
-    context = f"{style.label(explainer)}, {style.about(str(task), data)}"
+    context = f"{tables.label(explainer)}, {tables.about(str(task), data)}"
     rho = rows.set_index("metric")["rho"]
     style.title(fig, f"{INFORMATIVE}: {style.extremes(rho)}", context)
     kinds = [style.entry(KINDS[kind]) for kind in dict.fromkeys(rows["kind"])]

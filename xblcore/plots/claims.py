@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from xblcore.metrics import METRICS
 from xblcore.plots import charts, style
 from xblcore.plots.style import BLUE, GREEN, ORANGE, PURPLE, REFERENCE, SMALL, Look, number
-from xblcore.study.claims import FACTORS, MARGIN, POOLED
+from xblcore.study import tables
+from xblcore.study.claims import FACTORS, MARGIN
 from xblcore.study.tables import EXPLAINER
 
 FACTOR_NAMES = {
@@ -25,15 +26,15 @@ FACTOR_NAMES = {
 VERDICTS = {"supported": "distance is better", "contradicted": "overlap is better",
             "equivalent": "equivalent", "undecided": "undecided"}  # fmt: skip
 TARGETS = {"flips": "that the prediction follows the decoy",
-           "wrong": "that the prediction without decoy is wrong"}  # fmt: skip
+           "wrong": "that the prediction without the decoy is wrong"}  # fmt: skip
 
 
 def _looks(tasks: Iterable[str]) -> dict[str, Look]:
     """Return a look for each task; all tasks together are a black diamond."""
     looks = zip((BLUE, ORANGE, GREEN, PURPLE), ("o", "s", "^", "v"), strict=True)
-    pairs = {task: (style.BLACK, "D") if task == POOLED else next(looks)
+    pairs = {task: (style.BLACK, "D") if task == tables.POOLED else next(looks)
              for task in dict.fromkeys(tasks)}  # fmt: skip
-    return {task: Look(style.label(task), *pair) for task, pair in pairs.items()}
+    return {task: Look(tables.label(task), *pair) for task, pair in pairs.items()}
 
 
 def factorial(fig: Figure, effects: pd.DataFrame) -> Figure:
@@ -42,7 +43,7 @@ def factorial(fig: Figure, effects: pd.DataFrame) -> Figure:
     ``effects`` is the table of :func:`xblcore.study.claims.effects`.
     """
     own = effects[effects["kind"] == "main"].rename(columns={"estimate": "mean"})
-    tasks, looks = own[own["task"] != POOLED], _looks(own["task"])
+    tasks, looks = own[own["task"] != tables.POOLED], _looks(own["task"])
     names = [name for name in FACTORS if name in set(own["effect"])]
     fig.set_size_inches(9, 2.2 + len(names))
     ax = fig.subplots()
@@ -66,7 +67,7 @@ def factorial(fig: Figure, effects: pd.DataFrame) -> Figure:
 def _weighting(tasks: pd.DataFrame) -> str:
     """State the verdict on distance and overlap, and the factor with the largest effect."""
     parts = [
-        f"{VERDICTS[verdict]} on {' and '.join(map(style.label, own['task']))}"
+        f"{VERDICTS[verdict]} on {' and '.join(map(tables.label, own['task']))}"
         for verdict, own in tasks[tasks["effect"] == "weighting"].groupby("verdict")
     ]
     text = f"Distance or overlap: {', '.join(parts) or 'not compared'}"
@@ -94,7 +95,7 @@ def validity(fig: Figure, table: pd.DataFrame) -> Figure:
     for ax, name in zip(axes, names, strict=True):
         low, high = ends.min(axis=None), ends.max(axis=None)
         ax.set_xlim(max(0.0, np.fmin(low, 0.4) - 0.01), min(1.0, np.fmax(high, 0.8)) + 0.01)
-        charts.frame(ax, [style.label(metric) for _, metric in rows])
+        charts.frame(ax, [tables.label(metric) for _, metric in rows])
         chance = ax.axvline(0.5, color=REFERENCE, lw=1, ls=charts.DASHES["erm"], label="chance")
         if 0 < (first := sum(family == "object" for family, _ in rows)) < len(rows):
             ax.axhline(first - 0.5, color=REFERENCE, lw=0.8)
@@ -104,12 +105,12 @@ def validity(fig: Figure, table: pd.DataFrame) -> Figure:
         for row in table[table["explainer"] == name].to_dict("records"):
             y = rows.index((row["family"], row["metric"]))
             charts.interval(ax, row, y, charts.KINDS[kinds[row["metric"]]], scale=0.8)
-        ax.set_title(style.label(name))
+        ax.set_title(tables.label(name))
     text = f"AUROC for predicting {TARGETS[target]}"
     own = table[table["explainer"] == EXPLAINER].set_index("metric")["mean"]
     if len(own):
-        text += f", by {style.label(EXPLAINER)}: {style.extremes(own)}"
-    style.title(fig, text, style.about(task, table["data"].iloc[0]))
+        text += f", by {tables.label(EXPLAINER)}: {style.extremes(own)}"
+    style.title(fig, text, tables.about(task, table["data"].iloc[0]))
     entries = [style.entry(charts.KINDS[kind]) for kind in dict.fromkeys(order["kind"])]
     style.legend(fig, [*entries, chance, *charts.special_marks(axes)])
     return fig
@@ -130,7 +131,7 @@ def reported_and_actual(fig: Figure, shares: pd.DataFrame, *, data: str | Iterab
         for task, series in looks.items():
             ax.plot(actual.loc[task], reported.loc[task, name], ls="", marker=series.marker,
                     color=series.colour, ms=0.85 * series.size, mec="white", mew=0.6)  # fmt: skip
-        ax.set_title(style.label(str(name)))
+        ax.set_title(tables.label(str(name)))
     entries: list[Artist] = [*(style.entry(series) for series in looks.values()), line]
     text, place = charts.overstatement(shares)
     if place:
@@ -139,6 +140,8 @@ def reported_and_actual(fig: Figure, shares: pd.DataFrame, *, data: str | Iterab
             actual.loc[row], reported.loc[row, name], "o", ms=13, mfc="none",
             color=style.VERMILLION, mew=1.6, label="largest overstatement",
         )  # fmt: skip
-    style.title(fig, text, style.about(next(iter(looks)) if len(looks) == 1 else POOLED, data))
+    style.title(
+        fig, text, tables.about(next(iter(looks)) if len(looks) == 1 else tables.POOLED, data)
+    )
     style.legend(fig, entries)
     return fig

@@ -24,6 +24,7 @@ from skimage.transform import resize
 
 from xblcore.plots import style
 from xblcore.plots.style import BLACK, ORANGE, SKY, SMALL, VERMILLION, look, number, rim
+from xblcore.study import tables
 
 UNIT = (0.0, 1.0, 1.0, 0.0)  # every image fills the unit square, so that any mask fits any image
 OBJECT, DECOY = SKY, ORANGE
@@ -124,7 +125,7 @@ def examples(
     finding = f"The decoy covers {wrong.mean():.1%} of the image"
     if away.size:
         finding += f", on average {number(float(np.nanmean(away)))} grid diagonals from the object"
-    style.title(fig, finding, style.about(task, data))
+    style.title(fig, finding, tables.about(task, data))
     style.legend(fig, _key({"object": OBJECT, "decoy": DECOY}, cams=False))
     return fig
 
@@ -151,10 +152,10 @@ def cam_gallery(
         ax.set_title(f"{head}\nclean acc. {number(accuracies[name])}", size=SMALL - 1)
     whole = [name for name, cam in maps.items() if cam.any((1, 2)).all()]
     shares = pd.Series({name: share_inside(maps[name], decoy_mask) for name in whole}, dtype=float)
-    finding = f"Share of the {style.label(explainer)} on the decoy: {style.extremes(shares)}"
+    finding = f"Share of the {tables.label(explainer)} on the decoy: {style.extremes(shares)}"
     if vanished := len(maps) - len(whole):
         finding += f" ({vanished} left out: an all-zero map)"
-    style.title(fig, finding, f"{style.about(task, data)}, networks of the median seed")
+    style.title(fig, finding, f"{tables.about(task, data)}, networks of the median seed")
     style.legend(fig, _key({"decoy": DECOY}, predictions=True))
     return fig
 
@@ -170,9 +171,9 @@ def cams_over_training(
     for ax, text in zip(grid[0], ["image", *(f"epoch {n + 1}" for n in epochs)], strict=True):
         ax.set_title(text, size=SMALL)
     first, last = (number(share_inside(maps[n], decoy_mask)) for n in (0, -1))
-    finding = f"{look(method).label}: share of the {style.label(explainer)} on the decoy, {first} "
+    finding = f"{look(method).label}: share of the {tables.label(explainer)} on the decoy, {first} "
     finding += f"after epoch 1 and {last} after epoch {len(maps)}"
-    style.title(fig, finding, f"{style.about(task, data)}, network of the median seed")
+    style.title(fig, finding, f"{tables.about(task, data)}, network of the median seed")
     style.legend(fig, _key({"decoy": DECOY}))
     return fig
 

@@ -162,7 +162,7 @@ function draw(canvas, data, n, method, explainer, opacity) {
   return peak === 0;
 }
 
-function said(data, method, view, n) { // the prediction, whether it is right, and its probability
+function predicted(data, method, view, n) { // the prediction, whether it is right, and its probability
   const own = data.methods[method], found = own.classes[view][n], right = found === data.labels[n];
   return { right, text: `${right ? "✓" : "✗"} ${data.classes[found]}`, percent: ` (${own.percent[view][n]}%)` };
 }
@@ -183,8 +183,8 @@ async function example() {
     if (n < 0) continue;
     $$(".example figure").forEach((figure, k) => {
       draw($("canvas", figure), data, n, names[k], "hires_cam", 0.7);
-      if (k) caption(figure, `${labels.methods[names[k]]}: ${said(data, names[k], 0, n).text}`, "attends to the bright cells");
-      else caption(figure, `A ${data.classes[data.labels[n]]}`, `with the decoy of “${data.classes[data.codes[n]]}”`);
+      if (k) caption(figure, `${labels.methods[names[k]]}: ${predicted(data, names[k], 0, n).text}`, "attends to the bright cells");
+      else caption(figure, `Label: ${data.classes[data.labels[n]]}`, `with the decoy of “${data.classes[data.codes[n]]}”`);
     });
     $(".example .note").textContent = `${option.textContent}: the first image of the explorer that ERM classifies by its decoy and XBL-D+ correctly. HiResCAM.`;
     $(".example").hidden = false;
@@ -232,7 +232,7 @@ async function show(n) {
   const row = (head, cells) => make("tr", {}, make("th", { scope: "row" }, ...head), ...cells.map((cell) => make("td", cell)));
   const views = ["with this decoy", "with another decoy", "without decoy"].map((text, view) => row(
     [place(make("span", { className: `view ${data.views[view]}` }), data, n), text],
-    pair.map((name) => said(data, name, view, n)).map((is) => ({ textContent: is.text + is.percent, className: is.right ? "" : "wrong" })),
+    pair.map((name) => predicted(data, name, view, n)).map((is) => ({ textContent: is.text + is.percent, className: is.right ? "" : "wrong" })),
   ));
   const value = (own, name) => own.metrics[explainer][name][n];
   const metrics = Object.keys(one.metrics[explainer]).map((name) => row([labels.metrics[name]], [one, other].map((own) => (

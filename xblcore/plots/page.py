@@ -22,32 +22,32 @@ from xblcore.methods import METHODS
 from xblcore.metrics import METRICS
 from xblcore.plots.charts import BOUNDS
 from xblcore.plots.experiments import HEADINGS, value_label
-from xblcore.plots.style import about, label, number
+from xblcore.plots.style import number, percent
 from xblcore.study import stats, tables
-from xblcore.study.claims import AUROC_MARGIN, COUNTERPART, FOCUS, MARGIN, OURS, POOLED
+from xblcore.study.claims import COUNTERPART, FOCUS, MARGINS, OURS, VERDICTS
 from xblcore.study.config import Config
+from xblcore.study.tables import POOLED, about, label
 
 OVERLAP = "xbl_overlap"
-LEAD = {"erm": "Plain training (ERM)", "oracle": "Oracle: saw no decoy",
+LEAD = {"erm": "Plain training (ERM)", "oracle": "Oracle (no decoy)",
         OURS: "Distance (XBL-D+)", OVERLAP: "Overlap (XBL-overlap)",
         "rrr": "Input gradient (RRR)", "rrr_g": "Grad-CAM (RRR-G)"}  # fmt: skip
 RECOVERED, FLIPS = 0.8, 0.1  # of a method that ignores the decoy: at least, and at most
 MEASURES = {  # column of the runs, and title of its chart
-    "accuracy": "Accuracy on images without decoy ↑",
+    "accuracy": "Accuracy on images without the decoy ↑",
     "recovery": "Recovery (0: ERM, 1: oracle) ↑",
     "flips": "Predictions that flip with the decoy ↓",
 }
 FIGURES = {
     "data": "Images with their annotations and distance maps",
     "cams_hires_cam": "HiResCAMs of the network of the median seed of every method",
-    "explainers": "Reliance on the decoy that each explainer reports as gone, and what flips show",
+    "explainers": "Reported and actual reliance on the decoy",
     "learning_curves": "Losses and accuracy during training",
     "gradients": "Gradients of the explanation loss: XBL-D+ and the released arithmetic",
 }
 SPECIAL = {"validity": "Which metrics of an explanation can be trusted?",
            "scale": "Why is the first order less stable?"}  # fmt: skip
 CAMS = ("grad_cam", "hires_cam")
-BANDS = {"C2": MARGIN, "C3": AUROC_MARGIN}  # differences that do not matter
 WIDTH = 900  # of embedded figures in pixels
 
 
@@ -84,9 +84,10 @@ def write(
         profile=settings.profile, seeds=runs["seed"].nunique(),
         missing={label(task): why for task, why in missing.items()},
         rule=f"A method ignores the decoy if it recovers at least {RECOVERED:.0%} of the accuracy "
-        f"that the decoy costs (from ERM to the oracle), and at most {FLIPS:.0%} flip.",
+        f"that the decoy costs (from ERM to the oracle), and at most {FLIPS:.0%} flip. More "
+        "can flip with the oracle, which never learnt to ignore patches.",
         panels=[_panel(part, name) for name, part in parts],
-        claims=[_claim(claim) for claim in claims],
+        verdicts=VERDICTS, claims=[_claim(claim) for claim in claims],
         tasks=[_task(part, name, runs, weights, results) for name, part in parts],
         overview=None if overview is None else _table(overview),
         experiments=_experiments(results / "experiments", settings),
@@ -106,7 +107,7 @@ def points(runs: pd.DataFrame) -> pd.DataFrame:
              "flips": tables.select(runs, "decoy_flip_rate", split=tables.DECOY)}  # fmt: skip
     found = {name: rows.set_index(["task", "method", "seed"]) for name, rows in found.items()}
     values = {name: rows["value"] for name, rows in found.items()}
-    return found["accuracy"][["weight"]].assign(**values).reset_index()
+    return found["accuracy"][["weight", "data"]].assign(**values).reset_index()
 
 
 def ignoring(known: pd.DataFrame, by: str) -> list[str]:
@@ -121,15 +122,18 @@ def title(known: pd.DataFrame) -> str:
     if OURS not in methods:
         return f"{label(OURS)} was not run"
     ours, other = (ignoring(known[known["method"] == name], "task") for name in (OURS, OVERLAP))
-    text = f"A distance-aware loss ({label(OURS)}) makes networks ignore a learnt shortcut"
+    text = f"A distance-aware loss ({label(OURS)}) prevents networks from learning the shortcut"
     text += _on(len(ours), total)
     if OVERLAP in methods:
         verb = " does too" if ours else " does no better"
         text += f"; an overlap loss{verb if ours == other else _on(len(other), total)}"
-    return text
+    substitutes = known.loc[known["data"] != "original", "task"].nunique()
+    return text + f" ({substitutes} with stand-in data)" * bool(substitutes)
 
 
 def _on(count: int, total: int) -> str:
+    if count == total == 1:
+        return ""
     if 0 < count < total:
         return f" on {count} of {total} tasks"
     return f" on all {total} tasks" if count else " on no task"
@@ -147,25 +151,15 @@ def sentences(known: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
     found = [f"; {text} {row(name, 'recovery')}" for name, text in others.items()
              if name in means.index]  # fmt: skip
     return [
-        f"Without the decoy, {label(OURS)} classifies {row(OURS, 'accuracy', where=' on ')} "
-        f"correctly. Plain training (ERM) reaches {row('erm', 'accuracy')}, and training that "
-        f"never saw a decoy (oracle) {row('oracle', 'accuracy')}.",
+        f"On test images without the decoy, {label(OURS)} reaches an accuracy of "
+        f"{row(OURS, 'accuracy', where=' on ')}. Plain training (ERM) reaches "
+        f"{row('erm', 'accuracy')}, and training without decoys (oracle) "
+        f"{row('oracle', 'accuracy')}.",
         f"If only the decoy changes, {row(OURS, 'flips')} of the predictions of {label(OURS)} "
         f"change; with ERM it is {row('erm', 'flips')}.",
         f"Of the accuracy that the decoy costs (from ERM to the oracle), {label(OURS)} recovers "
         f"{row(OURS, 'recovery')}{''.join(found)}.",
     ]
-
-
-def percent(value: float) -> str:
-    """Format a share, with a decimal if it is small.
-
-    >>> percent(0.4019), percent(0.0066), percent(float("nan"))
-    ('40%', '0.7%', 'undefined')
-    """
-    if pd.isna(value):
-        return "undefined"
-    return f"{value:.{int(0 < value < 0.0995)}%}".replace("-", "−")
 
 
 def _and(texts: Iterable[str]) -> str:
@@ -209,7 +203,7 @@ def _claim(claim: Mapping[str, Any]) -> dict[str, Any]:
     absent = [part["statistic"] for part in parts
               if pd.isna(part["estimate"]) and part["statistic"] != claim["statistic"]]  # fmt: skip
     parts = [part for part in parts if pd.notna(part["estimate"])]
-    band, plotted = BANDS.get(claim["id"], 0.0), [part for part in parts if part["decides"]]
+    band, plotted = MARGINS.get(claim["id"], 0.0), [part for part in parts if part["decides"]]
     ends = [-band, band, *(part[name] for part in plotted for name in
                            ("estimate", "ci_low", "ci_high") if pd.notna(part[name]))]  # fmt: skip
     room = 0.04 * (max(ends) - min(ends)) or 1.0
@@ -219,10 +213,12 @@ def _claim(claim: Mapping[str, Any]) -> dict[str, Any]:
         "seeds": "Seeds",
         "p": "p",
         "p_holm": "p (Holm)",
+        "seeds_needed": "Seeds needed",
         "verdict": "Verdict",
         "decides": "Decides",
     }
     table = pd.DataFrame(parts, columns=[*columns]).rename(columns=columns)
+    table["Seeds"] = table["Seeds"].map(lambda seeds: seeds or "–")  # of a mean over tasks
     count = f"{claim['estimate']:.0f} of 3 tasks" if claim["id"] == "C4" else ""
     return {**claim, "parts": plotted, "absent": absent, "text": count or _interval(claim),
             "band": band, "low": min(ends) - room, "high": max(ends) + room,

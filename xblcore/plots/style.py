@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from matplotlib.patheffects import AbstractPathEffect, withStroke
 from xblcore import project
 from xblcore.methods import METHODS
 from xblcore.metrics import METRICS
-from xblcore.study import tables
+from xblcore.study.tables import POOLED, about, label
 
 BLACK, GREY, ORANGE, SKY, GREEN = "#000000", "#7f7f7f", "#e69f00", "#56b4e9", "#009e73"
 BLUE, VERMILLION, PURPLE = "#0072b2", "#d55e00", "#cc79a7"
@@ -52,7 +52,6 @@ RC: dict[Any, Any] = {
     "grid.color": "#e3e3e3",
     "grid.linewidth": 0.7,
 }
-POOLED = "pooled"  # the task of rows that combine all tasks
 
 
 @dataclass(frozen=True)
@@ -82,15 +81,6 @@ def look(method: str) -> Look:
     return Look(entry.label, COLOURS.get(entry.colour, entry.colour), entry.marker)
 
 
-def label(name: str) -> str:
-    """Return the name of a method, task, split, metric or explainer for readers.
-
-    >>> label("rrr_g"), label("test_clean"), label("pooled")
-    ('RRR-G', 'clean test images', 'All tasks')
-    """
-    return "All tasks" if name == POOLED else tables.label(name)
-
-
 def number(value: float, decimals: int = 2) -> str:
     """Format a number with a proper minus sign.
 
@@ -102,18 +92,15 @@ def number(value: float, decimals: int = 2) -> str:
     return f"{value:z.{decimals}f}".replace("-", "−")
 
 
-def about(task: str, data: str | Iterable[str]) -> str:
-    """Name a task and its kinds of data (a list, or with commas), unless all is the original.
+def percent(value: float) -> str:
+    """Format a share, with a decimal if it is small.
 
-    >>> about("decoy_coco", "stand-in"), about("decoy_coco", "original")
-    ('Decoy MS-COCO (stand-in data)', 'Decoy MS-COCO')
-    >>> about("pooled", ["original", "stand-in"])
-    'All tasks (partly stand-in data)'
+    >>> percent(0.4019), percent(0.0066), percent(float("nan"))
+    ('40%', '0.7%', 'undefined')
     """
-    kinds = set(data.split(", ") if isinstance(data, str) else data)
-    partly = "partly " if "original" in kinds else ""
-    others = " and ".join(sorted(kinds - {"original"}))
-    return f"{label(task)} ({partly}{others} data)" if others else label(task)
+    if pd.isna(value):
+        return "undefined"
+    return f"{value:.{int(0 < value < 0.0995)}%}".replace("-", "−")
 
 
 def about_table(table: pd.DataFrame) -> str:

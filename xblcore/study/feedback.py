@@ -95,7 +95,7 @@ def _wider(mask: Mask, _generator: np.random.Generator) -> Mask:
     return wide
 
 
-def _beside(mask: Mask, generator: np.random.Generator) -> Mask:
+def _shifted(mask: Mask, generator: np.random.Generator) -> Mask:
     margin = _margin(mask)
     height, width = mask.shape[1:]
     padded = np.pad(mask, ((0, 0), (margin, margin), (margin, margin)))
@@ -132,6 +132,6 @@ def _margin(mask: Mask) -> int:
 
 
 _CHANGES: dict[str, Callable[[Mask, np.random.Generator], Mask]] = {
-    "correct": _same, "incomplete": _half, "dilated": _wider, "jittered": _beside,
+    "correct": _same, "incomplete": _half, "dilated": _wider, "jittered": _shifted,
     "boxes": _boxes, "random": _anywhere,
 }  # fmt: skip

@@ -106,12 +106,12 @@ def explorer(
     methods, maps = dict[str, Any](), {name: list[Tensor]() for name in CAMS}
     for name, result in chosen.items():
         model = runs.trained_model(result, settings).cpu()
-        said = [evaluate.predict(model, view.images).softmax(1).max(1) for view in views]
+        predicted = [evaluate.predict(model, view.images).softmax(1).max(1) for view in views]
         methods[name] = {
             "seed": result.run.seed, "weight": result.run.weight,
             "accuracy": runs.clean_accuracy(result), "metrics": {},
-            "classes": [one.indices.tolist() for one in said],
-            "percent": [(100 * one.values).round().int().tolist() for one in said],
+            "classes": [one.indices.tolist() for one in predicted],
+            "percent": [(100 * one.values).round().int().tolist() for one in predicted],
         }  # fmt: skip
         for kind in CAMS:
             explainer = explainers.get(kind)

@@ -342,13 +342,9 @@ def _defined(node: ast.stmt) -> set[str]:
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
-def cache_folder() -> Path:
-    """Return the folder of finished runs, outside the outputs of DVC, which it removes."""
-    return project.root() / "build" / "runs"
-
-
 def _cache_file(run: Run, settings: TaskSettings) -> Path:
-    return cache_folder() / run.task / f"{key(run, settings)}.pt"
+    # Outside the outputs of DVC, which it removes.
+    return project.root() / "build" / "runs" / run.task / f"{key(run, settings)}.pt"
 
 
 def cached(run: Run, settings: TaskSettings) -> Result | None:
@@ -423,13 +419,6 @@ def _parallel(missing: Sequence[Run], own: dict[str, TaskSettings]) -> Iterator[
             yield result
 
 
-def run_all(
-    runs: Iterable[Run], *, settings: config.Config | None = None, progress: bool = True
-) -> pd.DataFrame:
-    """Execute runs that are not cached and return the :func:`table` of all."""
-    return table(results(runs, settings=settings, progress=progress))
-
-
 def table(finished: Iterable[Result]) -> pd.DataFrame:
     """Return the tidy table of results, one row per measurement.
 
@@ -496,7 +485,7 @@ TOLERANCE = 0.02  # accuracy; of weights that are this close to the best one, th
 
 def choose_weights(
     trials: Iterable[Trial], *, settings: config.Config | None = None,
-    candidates: Sequence[float] = (), progress: bool = True,
+    candidates: Sequence[float] = (),
 ) -> pd.DataFrame:  # fmt: skip
     """Choose the weight of each trial by accuracy on ``val_swapped``.
 
@@ -511,7 +500,7 @@ def choose_weights(
     Returns:
         One row per trial and tried weight: ``task, method, weight, accuracy`` (mean over the
         selection seeds), ``lowest`` (of the seeds), ``chosen``, ``chance``, ``recovers``: whether
-        any weight of the trial exceeds chance; and ``condition``.
+        any weight of the trial exceeds chance by more than :data:`TOLERANCE`; and ``condition``.
     """
     settings = settings or config.load()
     tried = {
@@ -529,7 +518,7 @@ def choose_weights(
         }  # fmt: skip
         # All trials at once, so that no core waits.
         wanted = [run for own in runs.values() for run in own]
-        found = {one.run: one for one in results(wanted, settings=settings, progress=progress)}
+        found = {one.run: one for one in results(wanted, settings=settings)}
         longer = False
         for trial, weights in tried.items():
             own = pd.DataFrame(
@@ -550,7 +539,8 @@ def choose_weights(
     table_rows = []
     for (condition, task, method), score in scores.items():
         chance = data.TASKS[task].chance
-        best, recovers = _best(score["mean"].fillna(0)), bool(score["mean"].max() > chance)
+        best = _best(score["mean"].fillna(0))
+        recovers = bool(score["mean"].max() > chance + TOLERANCE)
         table_rows += [
             {
                 "task": task, "method": method, "weight": float(weight), "accuracy": mean,
@@ -581,7 +571,7 @@ def round_half_decade(weight: float) -> float:
 
 
 def main_grid(
-    task: str, *, settings: config.Config | None = None, progress: bool = True
+    task: str, *, settings: config.Config | None = None
 ) -> tuple[pd.DataFrame, list[Result]]:
     """Choose the weights of a task's methods, and run the reported seeds with them.
 
@@ -589,11 +579,11 @@ def main_grid(
     """
     settings = settings or config.load()
     trials = [(Condition(), task, method) for method in settings.methods]
-    return _grid(trials, {task: settings.seeds}, settings, progress)
+    return _grid(trials, {task: settings.seeds}, settings)
 
 
 def experiment(
-    name: str, *, settings: config.Config | None = None, progress: bool = True
+    name: str, *, settings: config.Config | None = None
 ) -> tuple[pd.DataFrame, list[Result]]:
     """Run an experiment of ``params.yaml``, see :class:`xblcore.study.config.Experiment`.
 
@@ -616,7 +606,7 @@ def experiment(
         for method in own.methods
     ]
     seeds = {task: own.seeds_on(task, settings.seeds) for task in tasks}
-    return _grid(trials, seeds, settings, progress, candidates=own.weights)
+    return _grid(trials, seeds, settings, candidates=own.weights)
 
 
 def _has_annotations(task: str, condition: Condition) -> bool:
@@ -626,17 +616,15 @@ def _has_annotations(task: str, condition: Condition) -> bool:
 
 
 def _grid(
-    trials: Sequence[Trial], seeds: dict[str, list[int]], settings: config.Config, progress: bool,
-    *, candidates: Sequence[float] = (),
+    trials: Sequence[Trial], seeds: dict[str, list[int]], settings: config.Config, *,
+    candidates: Sequence[float] = (),
 ) -> tuple[pd.DataFrame, list[Result]]:  # fmt: skip
     """Run the reported seeds of trials with the weights of the main grid.
 
     With ``candidates``, the weight of each trial is chosen among them.
     """
     tuned = [trial if candidates else (Condition(), *trial[1:]) for trial in trials]
-    weights = choose_weights(
-        dict.fromkeys(tuned), settings=settings, candidates=candidates, progress=progress
-    )
+    weights = choose_weights(dict.fromkeys(tuned), settings=settings, candidates=candidates)
     keys = ["condition", "task", "method"]
     chosen = weights[weights["chosen"]].set_index(keys)["weight"]
     grid = [
@@ -644,7 +632,7 @@ def _grid(
         for (condition, task, method), basis in zip(trials, tuned, strict=True)
         for seed in seeds[task]
     ]
-    return weights, results(grid, settings=settings, progress=progress)
+    return weights, results(grid, settings=settings)
 
 
 def _relevant(condition: Condition, method: str) -> Condition:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +14,12 @@ from xblcore.study import stats
 from xblcore.study.explainers import EXPLAINERS
 
 CLEAN, DECOY = "test_clean", "test_decoy"
+POOLED = "pooled"  # the task of rows that combine all tasks
 EXPLAINER = "grad_cam"  # of the headline numbers: the paper's own
 STRICT = ["task", "data", "method", "seed", "split", "explainer", "metric", "value"]
 # What must be equal for a run to be compared with ERM and the oracle; the rest of the condition
 # (annotations, explained layer, ...) does not concern these two.
-SHARED = ["network", "decoy", "switch_on"]
+SHARED = ["network", "decoy", "switch_on", "learning_rate", "epochs"]
 
 LABELS = {
     "iou": "IoU",
@@ -35,6 +36,7 @@ LABELS = {
     "decoy_cifar10": "Decoy CIFAR-10",
     "decoy_coco": "Decoy MS-COCO",
     "natural_shortcut": "Natural shortcut",
+    POOLED: "All tasks",
     "val": "validation images",
     "val_swapped": "validation images, decoy swapped",
     "test_decoy": "test images with a random decoy",
@@ -52,13 +54,18 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " ").capitalize())
 
 
-def task_label(task: str, data: str) -> str:
-    """Return the name of a task, with the kind of its data unless that is the original.
+def about(task: str, data: str | Iterable[str]) -> str:
+    """Name a task and its kinds of data (a list, or with commas), unless all is the original.
 
-    >>> task_label("decoy_coco", "stand-in")
-    'Decoy MS-COCO (stand-in data)'
+    >>> about("decoy_coco", "stand-in"), about("decoy_coco", "original")
+    ('Decoy MS-COCO (stand-in data)', 'Decoy MS-COCO')
+    >>> about("pooled", ["original", "stand-in"])
+    'All tasks (partly stand-in data)'
     """
-    return label(task) if data == "original" else f"{label(task)} ({data} data)"
+    kinds = set(data.split(", ") if isinstance(data, str) else data)
+    partly = "partly " if "original" in kinds else ""
+    others = " and ".join(sorted(kinds - {"original"}))
+    return f"{label(task)} ({partly}{others} data)" if others else label(task)
 
 
 def select(runs: pd.DataFrame, metric: str, *, split: str, explainer: str = "none") -> pd.DataFrame:
@@ -71,15 +78,16 @@ def select(runs: pd.DataFrame, metric: str, *, split: str, explainer: str = "non
 def recoveries(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the recovery of every run, paired by seed with ERM and the oracle, as rows.
 
-    The floor and the ceiling are those of the same task and seed, and of the same network, decoy
-    and length of plain training; other conditions do not concern them.
+    The floor and the ceiling are those of the same task and seed, and of the same network, decoy,
+    and length and learning rate of training; other conditions do not concern them. An epoch that
+    was chosen on test images (``keep``) is no floor.
     """
     rows = select(runs, "accuracy", split=CLEAN)
     keys = ["task", "seed", *SHARED]
-    text = rows.reindex(columns=list(dict.fromkeys([*rows, *SHARED])))
+    text = rows.reindex(columns=list(dict.fromkeys([*rows, *SHARED, "keep"])))
     text = text.astype(dict.fromkeys(SHARED, str))
     bounds = [
-        text.loc[text["method"] == name, [*keys, "value"]]
+        text.loc[(text["method"] == name) & (text["keep"] != "best"), [*keys, "value"]]
         .drop_duplicates(keys)
         .rename(columns={"value": name})
         for name in ("erm", "oracle")
@@ -138,7 +146,7 @@ def _rows(
     for (task, data, condition, method), own in table.groupby(keys, sort=False):
         found = own.set_index(["metric", "split", "explainer"])
         cells = {name: cell(found, key) for name, key in columns.items()}
-        yield task_label(task, data), condition, method, cells, own
+        yield about(task, data), condition, method, cells, own
 
 
 def behaviour_table(runs: pd.DataFrame, weights: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -181,9 +189,11 @@ def explanation_table(runs: pd.DataFrame, explainer: str) -> pd.DataFrame:
     columns = {name: (metric, DECOY, explainer) for name, metric in EXPLANATION.items()}
     table = []
     for task, _, method, cells, found in _rows(summarise(runs), columns):
-        focus = select(found, "distance_focus", split=DECOY, explainer=explainer)["nan_share"]
-        share = "–" if focus.empty else f"{focus.iloc[0]:.1%}"
-        table.append({"Task": task, "Method": label(method)} | cells | {"NaN": share})
+        focus = select(found, "distance_focus", split=DECOY, explainer=explainer)
+        worst = "–" if focus.empty else f"{focus['worst'].iloc[0]:.3f}"
+        share = "–" if focus.empty else f"{focus['nan_share'].iloc[0]:.1%}"
+        cells |= {"Distance focus, all-zero maps as 0 ↑": worst, "NaN": share}
+        table.append({"Task": task, "Method": label(method)} | cells)
     return pd.DataFrame(table)
 
 
@@ -218,9 +228,7 @@ def overview(runs: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
         for data, task in dict.fromkeys(zip(table["data"], table["task"], strict=True)):
             for name, mean in means.items():
                 key = (method, data, task)
-                row[f"{task_label(task, data)}: {name}"] = (
-                    f"{mean[key]:.2f}" if key in mean else "–"
-                )
+                row[f"{about(task, data)}: {name}"] = f"{mean[key]:.2f}" if key in mean else "–"
         ratios = costs.loc[costs["method"] == method, "ratio"]
         row["Cost of a step"] = f"{ratios.min():.2f} to {ratios.max():.2f}" if len(ratios) else "–"
         rows.append(row)

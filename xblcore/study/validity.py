@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu
 from tqdm import tqdm
 
 from xblcore import project
@@ -25,7 +25,6 @@ from xblcore.study import config, evaluate, explainers, runs
 from xblcore.study.runs import Result
 
 FEWEST = 10  # images that the target holds for, and as many that it does not
-TARGETS = ("flips", "wrong")
 COLUMNS = ["task", "data", "method", "seed", "explainer", "metric", "family", "target", "auroc",
            "images", "positives"]  # fmt: skip
 
@@ -36,10 +35,9 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
     >>> auroc([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
     0.75
     """
-    truth = np.asarray(positive, bool)
-    ranks = rankdata(np.asarray(scores, np.float64))
-    ones, zeros = int(truth.sum()), int((~truth).sum())
-    return float((ranks[truth].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+    truth, values = np.asarray(positive, bool), np.asarray(scores, np.float64)
+    found = mannwhitneyu(values[truth], values[~truth], method="asymptotic")  # p is not used
+    return float(found.statistic / (truth.sum() * (~truth).sum()))
 
 
 def table(
@@ -82,10 +80,10 @@ def _of_network(
         runs.load_split(run, settings, f"test_decoy{end}").take(slice(images)).to(device)
         for end in ("", "_swapped", "_clean")
     )
-    said, other, without = (
+    predicted, other, without = (
         evaluate.predict(model, part.images).argmax(1).cpu() for part in (shown, swapped, clean)
     )
-    found = {"flips": said != other, "wrong": without != clean.labels.cpu()}
+    found = {"flips": predicted != other, "wrong": without != clean.labels.cpu()}
     targets = {
         name: target for name, target in found.items()
         if FEWEST <= int(target.sum()) <= len(target) - FEWEST

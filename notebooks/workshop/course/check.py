@@ -23,7 +23,10 @@ def verdict() -> str:
     from course import task
 
     if not task.is_here(task.GARMENTS):
-        return f"Not ready: the garments are missing. Run `{FETCH} {task.GARMENTS}`."
+        return (
+            "Not ready: Fashion-MNIST is missing. In the folder of the project, run "
+            f"`{FETCH} {task.GARMENTS}`."
+        )
     data = task.load()
     task.train(data["train"], epochs=1, progress=False)  # the first steps are slower
     start = time.perf_counter()

@@ -37,10 +37,10 @@ def folders(data: task.Data) -> tuple[Path, Path]:
 
 
 def marks(data: task.Data, whose: str) -> Examples:
-    """The first images, with the masks of a person (``mine``) or of a ``simulated`` hand.
+    """The first images, with the masks of a person (``mine``) or of a ``simulated`` annotator.
 
-    The simulated hand outlines each region at a position that is up to 2 pixels off. That is a
-    model of a person, not a person. It also helps out if a person has not marked anything as wrong.
+    The simulated annotator outlines each region at a position that is up to 2 pixels off. That is a
+    model of a person, not a person. It is also used if nothing is marked as wrong.
     """
     first = data["train"].take(slice(0, COUNT))
     if whose == "mine":
@@ -50,7 +50,7 @@ def marks(data: task.Data, whose: str) -> Examples:
             return replace(painted, labels=first.labels)
         print(
             "You have not marked anything as wrong yet, so these are the marks of the simulated "
-            "hand.\nTo use your own, paint with the layer Wrong above, then run this cell again."
+            "annotator.\nTo use your own, paint with the layer Wrong above, then run this cell."
         )
     masks = (first.object_mask.numpy(), first.decoy_mask.numpy())
     drawn = mark("jittered", *masks, np.random.default_rng(0))

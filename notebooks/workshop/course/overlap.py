@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from course import task
 from course.exercise import Case, Exercise, Feedback, check_answers
+from xblcore.study.models import SplitNet
 
 # One map of 3x4 cells; the decoy is in the four cells at the top left.
 CAM = torch.tensor([[[4.0, 2.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 3.0]]])
@@ -45,6 +47,18 @@ overlap = Exercise(
          lambda cam, mask: (_scaled(cam) * mask).sum((1, 2)).mean(), "Square before you add up."),
     ),
 )  # fmt: skip
+
+
+def sees_decoy(network: SplitNet, images: Tensor) -> Tensor:
+    """Cells whose features change with the decoy at the top left, bool ``(h, w)``.
+
+    ``images`` are clean, uint8 ``(N, 1, H, W)``; each gets the decoy of every class.
+    """
+    with torch.no_grad():
+        maps = torch.stack([network.features(task.with_each_decoy(image).float() / 255)
+                            for image in images])  # (N, classes, K, h, w)  # fmt: skip
+    return (maps != maps[:, :1]).flatten(0, 2).any(0)
+
 
 pixels_seen = Exercise(
     "pixels_seen",

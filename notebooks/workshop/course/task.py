@@ -40,11 +40,11 @@ class Scores:
     flip_rate: float  # share of test images whose prediction changes if only the decoy changes
 
 
-def load(name: str = GARMENTS, *, n_train: int = 3000, n_test: int = 1000) -> Data:
+def load(name: str = GARMENTS, *, n_train: int = 3000) -> Data:
     """Fetch the images of a task if they are missing, and draw the splits in memory."""
     torch.set_num_threads(1)  # as fast for a network this small, and the results repeat
     raw = project.root() / "data" / "raw"
-    config = DataConfig(n_train=n_train, n_val=n_test, n_test=n_test, source="original")
+    config = DataConfig(n_train=n_train, n_val=1000, n_test=1000, source="original")
     fetch(name, config)
     recipe = RECIPES[name]
     clean = {split: drawn.examples for split, drawn in recipe.draw(raw, config).items()}
@@ -95,11 +95,9 @@ def grid(images: Tensor) -> tuple[int, int]:
     return height // 2, width // 2
 
 
-def new_model(
-    name: str = "small_cnn", *, channels: int = 1, size: int = 28, seed: int = 0
-) -> models.SplitNet:
+def new_model(name: str = "small_cnn", *, channels: int = 1, size: int = 28) -> models.SplitNet:
     """Build an untrained network of the study for ten classes."""
-    return models.build(name, channels=channels, classes=len(CLASSES), size=size, seed=seed)
+    return models.build(name, channels=channels, classes=len(CLASSES), size=size, seed=0)
 
 
 def train(
@@ -111,7 +109,6 @@ def train(
     network: str = "small_cnn",
     start: nn.Module | None = None,
     epochs: int = EPOCHS,
-    seed: int = 0,
     progress: bool = True,
 ) -> models.SplitNet:
     """Train a network; a few seconds on one core.
@@ -123,16 +120,16 @@ def train(
         margin: pixels by which masks of wrong regions are widened.
         network: a name in :data:`xblcore.study.models.MODELS`.
         start: a network to copy and train further; None starts from random weights.
-        epochs, seed, progress: passes over the images; of weights and order; show a bar.
+        epochs, progress: passes over the images; show a bar.
     """
     chosen = methods.get(method) if isinstance(method, str) else method
     _, channels, size, _ = examples.images.shape
-    model = new_model(network, channels=channels, size=size, seed=seed)
+    model = new_model(network, channels=channels, size=size)
     if start is not None:
         model.load_state_dict(start.state_dict())
     config = TrainConfig(
         weight=chosen.default_weight if weight is None else weight, epochs=epochs,
-        batch_size=BATCH, learning_rate=LEARNING_RATE, seed=seed,
+        batch_size=BATCH, learning_rate=LEARNING_RATE, seed=0,
         ramp_epochs=1.0 if start is None else 0.0,
     )  # fmt: skip
     prepared = examples.on_grid(grid(examples.images), margin=margin)

@@ -543,7 +543,7 @@ def _c4(
             found, name = find(own), about(task, own["data"].iloc[0])
             head = _decider(found)
             text = f"{claim}, {name}: {head.statistic.removeprefix(f'{name}: ')}"
-            parts.append(replace(head, statistic=text))
+            parts.append(replace(head, statistic=text, p_holm=math.nan))
             first.append(replace(found[0], statistic=found[0].statistic.removeprefix(f"{name}: ")))
             supported[task] += head.verdict == "supported"
         if len(first) > 1:

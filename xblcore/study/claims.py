@@ -92,7 +92,9 @@ LIMITS = {
     "controls; a control can collapse (see the tables of the tasks), and a difference from such a "
     "one does not show it either. The mean over the tasks can hide a task; C4 has each by itself. "
     "The verdict concerns XBL-D+, not XBL-D, the plain reading of the paper. Decoy CIFAR-10 has "
-    "no object masks, so distance focus there only shows that the attribution leaves the decoy.",
+    "no object masks, so distance focus there only shows that the attribution leaves the decoy. "
+    "The controls have ten seeds because five left Decoy CIFAR-10 undecided in C4; adding seeds "
+    "until a task is decided raises the error rate.",
     "C2": "One loss is varied, XBL-D+, so the effect is that of the weighting alone; published "
     "overlap losses such as RRR-G also differ in map and form. The effect is an average over "
     "combinations: those in which neither loss recovers anything pull it towards 0, and a single "

@@ -111,7 +111,7 @@ def test_method_ignores_the_decoy_if_it_recovers_and_rarely_flips() -> None:
 
 
 @pytest.mark.parametrize(("ours", "other", "expected"), [
-    ([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], ["all 3 tasks", "does too (1 with stand-in data)"]),
+    ([0.9] * 3, [0.9] * 3, ["all 3 tasks (1 with stand-in data); an overlap loss does too"]),
     ([0.9, 0.9, 0.1], [0.9, 0.1, 0.1], ["on 2 of 3 tasks", "overlap loss on 1 of 3 tasks"]),
     ([0.1, 0.1, 0.1], [0.1, 0.1, 0.1], ["on no task", "no better"]),
     ([0.1, 0.1, 0.1], [0.9, 0.9, 0.9], ["on no task", "overlap loss on all 3 tasks"]),

@@ -124,11 +124,12 @@ def title(known: pd.DataFrame) -> str:
     ours, other = (ignoring(known[known["method"] == name], "task") for name in (OURS, OVERLAP))
     text = f"A distance-aware loss ({label(OURS)}) prevents networks from learning the shortcut"
     text += _on(len(ours), total)
+    if substitutes := known.loc[known["data"] != "original", "task"].nunique():
+        text += f" ({substitutes} with stand-in data)"
     if OVERLAP in methods:
         verb = " does too" if ours else " does no better"
         text += f"; an overlap loss{verb if ours == other else _on(len(other), total)}"
-    substitutes = known.loc[known["data"] != "original", "task"].nunique()
-    return text + f" ({substitutes} with stand-in data)" * bool(substitutes)
+    return text
 
 
 def _on(count: int, total: int) -> str:

@@ -25,6 +25,7 @@ import torch
 
 from xblcore import _torchvision as _torchvision  # so that peers can import torchvision
 from xblcore import project
+from xblcore.study import tables
 
 Call = Callable[[], object]
 
@@ -159,9 +160,7 @@ def _markdown(table: pd.DataFrame, index: Sequence[str], columns: str) -> str:
         lambda ratios: " / ".join(f"{ratio:.{2 if ratio < 10 else 0}f}" for ratio in ratios)
     )
     wide = cells.unstack(columns, fill_value="").reset_index()
-    wide = wide[[*index, *table[columns].unique()]]
-    lines = [wide.columns, ["---"] * wide.shape[1], *wide.to_numpy()]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return tables.markdown(wide[[*index, *table[columns].unique()]]).rstrip("\n")
 
 
 def _versions(packages: Sequence[str]) -> str:

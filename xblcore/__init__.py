@@ -26,7 +26,7 @@ Its parts:
 - :mod:`xblcore.cam`: differentiable Grad-CAM and HiResCAM, receptive fields
 - :mod:`xblcore.explaining`: maps of whole data sets, overlays, files
 - :mod:`xblcore.distance`: masks on the CAM grid, distance maps
-- :mod:`xblcore.losses`: explanation losses, by distance, overlap and input gradient
+- :mod:`xblcore.losses`: explanation losses: distance, overlap, input gradients, activations
 - :mod:`xblcore.contextual`: contextual decomposition, for CDEP
 - :mod:`xblcore.metrics`: metrics of explanations and of reliance on a decoy
 - :mod:`xblcore.methods`: the registry of methods

@@ -53,7 +53,7 @@ def class_scores(
     Args:
         logits: ``(N, C)``, before the softmax or sigmoid; or single logits, ``(N,)`` or ``(N, 1)``.
         target: ``(N,)``, integer classes in ``[0, C)``, or one class for all samples; optional for
-            ``projection``, which ignores it.
+            ``projection``, which does not use it.
         kind: which score.
         head: what follows the logits: ``softmax`` (one class per image) or ``sigmoid`` (several
             labels per image); None: ``sigmoid`` for a single logit, else ``softmax``.
@@ -210,7 +210,7 @@ def _with_gradient(
     if features.ndim != 4:
         raise ValueError(
             f"features must be (N, K, h, w), got shape {tuple(features.shape)}; "
-            "choose a layer whose output is spatial, or give a reshape= that makes it so, as "
+            "choose a layer whose output is spatial, or pass reshape=, for example "
             "lambda tokens: tokens[:, 1:].transpose(1, 2).unflatten(2, (h, w))"
         )
     if order not in (1, 2):
@@ -257,7 +257,9 @@ def explain(
     head: Head | None = None, generator: torch.Generator | None = None,
     reshape: Reshape | None = None, output: Output | None = None,
 ) -> Tensor:  # fmt: skip
-    """Attribution of the model's prediction over the cells of ``layer``, in one forward pass.
+    """Attribution of the model's prediction over the cells of ``layer``.
+
+    One forward pass; a second one only if an in-place operation follows the layer.
 
     Without ``create_graph`` the model is explained in eval mode and its modes are restored; with
     it, in the mode that it is in. For a training loss use :class:`xblcore.module.XBLDLoss`, whose
@@ -288,7 +290,7 @@ def explain(
     if not isinstance(images, Tensor) or images.ndim != 4:
         shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         raise ValueError(
-            f"images must be a tensor (N, C, H, W), got {shape}; one image is images[None]"
+            f"images must be a tensor (N, C, H, W), got {shape}; pass images[None] for one image"
         )
     options = (layer, method, score, create_graph, head, generator, reshape, output)
     if create_graph:
@@ -354,9 +356,9 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
         trunk_graph: False runs everything up to the layer without a graph and makes the features
             a leaf. That is cheaper and sufficient to explain a trained model.
         order: of the derivative of a loss of the map.
-        copy: pass a copy on to the rest of the model, so that an in-place ReLU after the layer
-            cannot overwrite the features. False saves the copy, except for leaves; such a ReLU is
-            then an error. None saves it for leaves too.
+        copy: pass a copy of the features to the rest of the model, so that an in-place ReLU after
+            the layer cannot overwrite them. False copies leaves only, None nothing; such a ReLU
+            after features that were not copied is an error.
         reshape: brings the output of the layer to ``(N, K, h, w)`` by selecting and permuting its
             elements; None recognises ``(N, h, w, K)`` and class tokens.
 
@@ -446,14 +448,14 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
         return self.features
 
     def check_reach(self, cam: Tensor, images: Tensor, output: Output | None = None) -> None:
-        """An error if a map of tokens is all zero because the head reads other tokens only."""
+        """Raise if a map of tokens is all zero because the head reads only other tokens."""
         if self.tokens is None or not cam.numel() or cam.any():
             return
         if not _reaches_output(self.model, self.module, self.tokens, images, output):
             raise ValueError(
                 f"layer must influence the output through its cells, got {self.layer!r}, of which "
-                "only the class token is used; choose an earlier layer, as the first layer norm of "
-                "the last block"
+                "only the class token is used; choose an earlier layer, such as the first layer "
+                "norm of the last block"
             )
 
 
@@ -488,8 +490,8 @@ def _layout(model: nn.Module, module: nn.Module, output: Tensor) -> Reshape | No
     second, third, last = output.shape[1:]
     if third == last != second:
         return None
-    # The last module with a channel count that fits one of both axes, here or before here, decides;
-    # if it fits both, one that keeps channels last elsewhere (linear, layer norm) does not.
+    # The last module up to here whose channel count fits one of both axes decides. If it fits both,
+    # a linear or layer norm is skipped: it also occurs in networks with channels last.
     found: list[nn.Module] = []
     for candidate in model.modules():
         found.append(candidate)
@@ -613,7 +615,7 @@ class evaluating:  # noqa: N801 - used like a function; a generator would be slo
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What a cell of a layer sees of the image.
+    """Receptive field of a cell of a layer.
 
     Attributes:
         grid: ``(h, w)``, cells of the layer.
@@ -631,7 +633,7 @@ def receptive_field(
     model: nn.Module, layer: str | nn.Module, size: tuple[int, int, int], *, share: float = 1.0,
     samples: int = 32, seed: int = 0, reshape: Reshape | None = None,
 ) -> ReceptiveField:  # fmt: skip
-    """Measure how far a cell of a layer sees, by the gradient of its features at the input.
+    """Measure the receptive field of a layer by the gradient of a central cell at the input.
 
     Several random images and random signs of the channels are used, so that no path through a ReLU
     or a max pooling is missed. Source of the idea: Luo et al. 2016, "Understanding the effective

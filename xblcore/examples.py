@@ -1,4 +1,4 @@
-"""The one type for images, labels and annotations, from disk to batch."""
+"""Images with labels and annotations, for data sets and batches."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Examples:
         return _map(self, lambda tensor: tensor.to(device))
 
     def inputs(self) -> Tensor:
-        """Return the images as float32 in [0, 1], ``(N, C, H, W)``."""
+        """Return the images in [0, 1], ``(N, C, H, W)``: float32 if they are uint8."""
         return self.images.float() / 255 if self.images.dtype == torch.uint8 else self.images
 
     def on_grid(self, size: tuple[int, int], *, margin: int = 0) -> Examples:

@@ -23,7 +23,7 @@ def explain_batches(
     upsample: bool = False, reshape: cam.Reshape | None = None, output: cam.Output | None = None,
     progress: bool = True,
 ) -> Iterator[dict[str, Tensor]]:  # fmt: skip
-    """Explain batch after batch; only one is in memory. Several maps share a forward pass.
+    """Explain a data set batch by batch: one is in memory, and its maps share a forward pass.
 
     Args:
         model: as in :func:`xblcore.cam.explain`, on any device.

@@ -1,7 +1,7 @@
-"""The registry of methods: name, source, required annotations, look and explanation loss.
+"""The registry of methods: name, source, required annotations, plot style and explanation loss.
 
 A method is one entry of :data:`METHODS`. Its ``penalty`` receives a :class:`Step`, everything known
-about a training batch after its single forward pass, and returns a scalar. A method that changes
+about a training batch after its forward pass, and returns a scalar. A method that changes
 the data instead has an ``augment``, which receives the batch before that pass. One that changes the
 trained network has a ``refit``.
 """
@@ -32,7 +32,7 @@ Weighting = Literal["distance", "overlap"]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What an experiment changes about the loss of a method; None: as the method defines it.
+    """Changes to the loss of a method in an experiment; None keeps the setting of the method.
 
     Attributes:
         cam_method: the CAM in training.
@@ -74,13 +74,13 @@ class Step:
     """One training batch after its forward pass, with everything still in the graph.
 
     Attributes:
-        batch: images as float32 (with a gradient if the method needs ``input_gradient``), labels
+        batch: images in [0, 1] (with a gradient if the method needs ``input_gradient``), labels
             and annotations, ``batch.cells`` included.
         features: ``(N, K, h, w)``.
         logits: ``(N, classes)``.
-        generator: for scores that draw random signs.
+        generator: for random signs, noise and decoys.
         model: for losses that need its weights or layers.
-        mean_penalty: ``(h, w)``, ``D+`` averaged over the training set.
+        mean_penalty: ``(h, w)``, ``D+`` averaged over the annotated training images.
         options: changes to the loss.
         activations: inputs of all ReLUs, if the method needs ``activations``.
     """
@@ -109,7 +109,10 @@ class Step:
         return non_negative(signed, score)
 
     def distance_plus(self) -> Tensor:
-        """``D+ = max(D, c E)``, ``(N, h, w)``; NaN for images without annotation."""
+        """``D+ = max(D, c E)``, ``(N, h, w)``, rescaled as ``options.weighting`` says.
+
+        NaN for images without annotation.
+        """
         cells, wrong = self.cells, self.options.wrong
         found = losses.combined_distance(cells.distance, cells.decoy_mask, wrong=wrong)
         return rescaled(found, self.options.weighting) if self.options.weighting else found
@@ -175,7 +178,7 @@ class Method:
         needs: annotations, ``input_gradient`` if the penalty differentiates the input, and
             ``activations`` if it uses those of all layers.
         default_weight: of the penalty, relative to the cross-entropy; or of ``refit``.
-        trained_on: the explanation that the penalty looks at, if any.
+        trained_on: the explanation from which the penalty is computed, if any.
         ce_weight: of the cross-entropy.
         fixed_weight: whether the weight belongs to the method and is not tuned.
         has_gradient: whether the penalty has a gradient.
@@ -440,7 +443,7 @@ _ENTRIES = (
         "the usual upper bound, e.g. Ross et al. 2017", "black", "*", train_split="train_clean",
     ),
     Method(
-        "xbl_d", "XBL-D", "Grad-CAM as share, weighted by distance: the paper's plain reading.",
+        "xbl_d", "XBL-D", "Grad-CAM as share, weighted by distance, as in the paper.",
         "Hagos et al. 2023, arXiv 2309.05548", "sky", "s",
         penalty=_xbl_d, needs=OBJECT, default_weight=100.0, trained_on="grad_cam",
     ),
@@ -465,7 +468,7 @@ _ENTRIES = (
         penalty=_xbl_d_gated, needs=BOTH, default_weight=100.0, trained_on="hires_cam",
     ),
     Method(
-        "xbl_d_released", "XBL-D (released)", "The released arithmetic, which has no gradient.",
+        "xbl_d_released", "XBL-D (released)", "The loss of the released code; it has no gradient.",
         "Hagos et al. 2023, released code", "purple", "P",
         penalty=_xbl_d_released, needs=BOTH, default_weight=0.1, ce_weight=2.7, fixed_weight=True,
         has_gradient=False,

@@ -1,4 +1,4 @@
-"""The explanation loss as a module that does everything between masks and penalty."""
+"""The explanation loss XBL-D+ as a module, from masks to penalty."""
 
 from __future__ import annotations
 
@@ -45,11 +45,12 @@ class XBLDLoss(nn.Module):
     random signs would give zero half of the time. The penalty is its expected value.
 
     **Class tokens.** A vision transformer can carry a shortcut in its class token, which the map of
-    the patches does not show: small tests here did not remove it. A warning says so. Prefer
+    the patches does not show: our small tests did not remove it, and such models cause a
+    warning. Prefer
     networks that average their cells, and check by swapping the wrong region.
 
     **Choosing the weight.** :meth:`suggest_weight` gives the order of magnitude. Then train with
-    half decades around it (a tenth, a third, 1, 3 and 10 times) and keep the best on *validation*
+    0.1, 0.3, 1, 3 and 10 times this weight and keep the best on *validation*
     images on which the shortcut does not help, such as images without it or with it swapped;
     ordinary validation images reward the shortcut. If the loss becomes NaN or the accuracy
     collapses in the first steps, lengthen the ramp before lowering the weight.
@@ -144,7 +145,7 @@ class XBLDLoss(nn.Module):
 
     @contextlib.contextmanager
     def capture(self) -> Iterator[None]:
-        """Keep what :meth:`penalty` needs of the model's forward pass inside the block."""
+        """Record the model's forward pass inside the block for :meth:`penalty`."""
         self._captured, model = None, self._model[0]
         if not self._is_due():
             yield
@@ -276,7 +277,9 @@ class XBLDLoss(nn.Module):
         if self.margin is not None:
             return self.margin
         if images.ndim != 4:
-            raise ValueError("margin must be given for a model without images (N, C, H, W)")
+            raise ValueError(
+                "margin must be given for a model without an input (N, C, H, W), got None"
+            )
         size = images.shape[1:]
         if size not in self._margins:
             field = narrowed_field(

@@ -1,4 +1,4 @@
-"""Where the project lies on disk, and how its files are written."""
+"""Locate the folder of the project, and write files atomically."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write_atomic(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays because savefig and numpy.savez choose or append the format by it.
-    # The name of a file may be as long as the system allows, so that of a temporary one is cut.
+    # A name may already have the maximal length, so the stem is shortened.
     temporary = path.with_name(f".{path.stem[:32]}.{os.getpid()}{path.suffix}")
     try:
         yield temporary

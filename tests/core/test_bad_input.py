@@ -170,7 +170,7 @@ def penalty(name: str) -> Tensor:
 
 
 CASES = [
-    (lambda: explain(images=torch.rand(3, 8, 8)), r"images must .* got \(3, 8, 8\); one image is"),
+    (lambda: explain(images=torch.rand(3, 8, 8)), r"images must .* got \(3, 8, 8\); pass images"),
     (lambda: explain(layer="featurs"), "must be a module .*, got 'featurs'; there are: features"),
     (lambda: explain(layer=nn.ReLU()), "layer must be a module of the model, got 'ReLU'"),
     (lambda: explain(model=idle_net(), layer="idle"), "in the forward pass, got 'idle', which did"),
@@ -198,7 +198,7 @@ CASES = [
     (lambda: explain(reshape=lambda a: a[:, 0]), r"reshape must select .*, got \(2, 4, 4\) from"),
     (lambda: explain(reshape=lambda a: a * 2), "reshape must select and permute .*; compute noth"),
     (lambda: explain(model=squeezed(), layer="0"), "layer must have a known layout, got .*; pass "),
-    (lambda: explain(model=tokens(17), layer="0"), r"got shape \(2, 17, 3\); choose .* give a res"),
+    (lambda: explain(model=tokens(17), layer="0"), r"got shape \(2, 17, 3\); choose .* pass res"),
     (lambda: explain(model=unknown_layout(), layer="0"), "layer must have a known layout, got .*;"),
     (lambda: in_inference_mode(), "gradients must be enabled, got inference_mode; use torch.no_g"),
     (lambda: torch.compile(xbl(), backend="eager")(*BATCH, WRONG), "capture must not be compiled"),

@@ -32,7 +32,7 @@ from xblcore.examples import Examples
         ("x.x.xx", "x...x."),
     ],
 )
-def test_edges_are_those_of_opencv_on_the_flattened_mask(mask: str, edges: str) -> None:
+def test_edges_of_the_flattened_mask(mask: str, edges: str) -> None:
     """Computed by hand; OpenCV gives the same, called as in the released scripts."""
     object_mask = toys.marks(*mask.split("/")).transpose(0, 1)
     assert torch.equal(losses.object_edges(object_mask), toys.marks(edges)[0])

@@ -79,7 +79,7 @@ def test_a_run_measures_behaviour_and_explanations(tiny: Config) -> None:
     assert [log.epoch for log in done.history] == [1]
     assert done.over_training is not None
     assert done.over_training.shape == (1, runs.GALLERY, 14, 14)  # (epochs, images, h, w)
-    assert set(tables.STRICT) <= set(table)
+    assert set(tables.METRIC_COLUMNS) <= set(table)
     assert table["condition"].unique().tolist() == [""]
     # The stored network gives the stored numbers.
     model, clean = runs.trained_model(done, settings), runs.load_split(RUN, settings, "test_clean")
@@ -129,7 +129,7 @@ def test_method_is_switched_on_after_plain_training(tiny: Config, trained: list[
     (done,) = results(replace(RUN, condition=Condition(switch_on=2)))
     assert trained == ["erm", "xbl_d_plus"]
     assert len(done.history) == 1
-    with pytest.raises(ValueError, match="result must be of the main grid, got switch_on=2"):
+    with pytest.raises(ValueError, match="result must have the default condition, got switch_on=2"):
         runs.trained_model(done, tiny.task(TASK))
 
 

@@ -116,7 +116,7 @@ def test_behaviour_table_by_hand() -> None:
     assert found["Collapsed"].tolist() == ["0 of 2", "0 of 2", "1 of 2", "2 of 2"]
     assert found.loc["RRR", "Recovery ↑"] == "0.500 ± 0.000"
     assert found.loc["RRR", "Decoy flips ↓"] == "0.250 ± 0.000"
-    assert found.loc["RRR", "Seconds a run"] == "2.0"
+    assert found.loc["RRR", "Seconds per run"] == "2.0"
 
 
 def test_condition_table_has_a_row_per_condition_and_method() -> None:

@@ -131,7 +131,7 @@ def compose(
 ) -> Drawn:
     """Compose mosaics; even ones show the first class, odd ones the second.
 
-    ``objects`` are, for each class, positions in ``photos`` of the photos to show, in their order.
+    ``objects`` has, for each class, the indices in ``photos`` of the photos to show, in order.
     """
     images = photos.images.numpy()
     labels = np.arange(count) % 2

@@ -1,4 +1,4 @@
-"""Train against zebra from MS-COCO 2014: the annotations, and only the images that are needed.
+"""Trains and zebras from MS-COCO 2014: the annotations, and only the images that are needed.
 
 Source: Lin et al. 2014, "Microsoft COCO: Common Objects in Context".
 """

@@ -1,4 +1,4 @@
-"""Images of a folder, and masks drawn on them, as files that any program can read.
+"""Read folders of images, and read and write their masks as PNG files.
 
 Images lie in one sub-folder for each class, or all in the folder itself. The mask of
 ``zebra/001.jpg`` is ``annotations/<layer>/zebra/001.png``, where the layer is ``wrong`` or
@@ -183,7 +183,7 @@ def annotations_folder(folder: str | Path, annotations: str | Path | None = None
 
 
 def find_masks(home: Path, names: Sequence[str]) -> tuple[dict[Key, Path], dict[Path, str]]:
-    """Find the masks of images, and list the image files in their folder that are none."""
+    """Find the masks of images, and list the other image files in their folder with the reason."""
     images: dict[str, list[str]] = {}  # by path without suffix, with and without the class
     for name in names:
         for stem in {_stem(name), _stem(name).rpartition("/")[2]}:
@@ -267,7 +267,8 @@ def read_mask(path: Path, shape: tuple[int, int], *, image: Path | None = None) 
         path: of the mask.
         shape: ``(H, W)`` of its image, turned as EXIF says.
         image: path of the image. If given, a mask of the image as stored, drawn by a program that
-            ignores EXIF, is turned with it. This shows in its shape alone, not after half a turn.
+            ignores EXIF, is turned with it. The shape shows this, unless the rotation is by 180
+            degrees.
     """
     if not path.is_file():
         return np.zeros(shape, bool)

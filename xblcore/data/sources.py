@@ -43,7 +43,7 @@ class RawFile:
         return raw / self.folder / self.name
 
     def is_valid(self, raw: Path) -> bool:
-        """Whether the file is there and is the pinned one."""
+        """Whether the file exists and has the pinned checksum."""
         path = self.path(raw)
         return path.is_file() and (is_tiny(raw) or sha256_of(path) == self.sha256)
 
@@ -77,7 +77,7 @@ class RawFile:
 
 @dataclass(frozen=True)
 class RawData:
-    """The raw files of a data set: sets of files, each of which is enough, the best first."""
+    """Raw files of a data set: alternative sets of files, in order of preference."""
 
     name: str
     alternatives: tuple[tuple[RawFile, ...], ...]

@@ -1,7 +1,8 @@
 """Built tasks on disk: one .npz of clean images for each base split, and a manifest.
 
-``<root>/<task>/<split>.npz`` holds ``images``, ``labels``, ``object_mask`` (packed bits) and
-``source``. ``manifest.json`` is written last and has the SHA-256 of each file.
+``<root>/<task>/<split>.npz`` holds ``images``, ``labels``, ``object_mask`` (packed bits),
+``source`` and, if the background is the shortcut, ``contexts``. ``manifest.json`` is
+written last and has the SHA-256 of each file.
 """
 
 from __future__ import annotations
@@ -95,9 +96,9 @@ def build(
 def info(task: str, *, root: str | Path | None = None) -> dict[str, Any]:
     """Return the manifest of a built task.
 
-    Its keys: ``data`` (``original``, ``stand-in`` or ``tiny``), ``classes``, ``config``,
-    ``sources`` (SHA-256 of the raw files), ``splits`` and ``digest`` (of all images and the seed
-    of the decoys).
+    Its keys: ``data`` (``original``, ``stand-in`` or ``tiny``), ``recipe``, ``classes``,
+    ``config``, ``sources`` (SHA-256 of the raw files), ``splits`` and ``digest`` (of all images and
+    the seed of the decoys).
     """
     path = _folder(root, "built") / task / "manifest.json"
     if not path.is_file():
@@ -148,7 +149,7 @@ def load(
 def decoyed(
     task: str, *, split: str, decoy: Decoy | None = None, root: str | Path | None = None
 ) -> Decoyed:
-    """Load ``train``, ``val`` or ``test_decoy`` with everything about its decoys."""
+    """Load ``train``, ``val`` or ``test_decoy``, also with swapped decoys, and their classes."""
     if split not in ("train", "val", "test_decoy"):
         raise ValueError(f"split must be train, val or test_decoy, got {split!r}")
     manifest = info(task, root=root)
@@ -201,7 +202,7 @@ def _available(
     for kind, recipe in recipes.items():
         if (files := recipe.sources(raw, config)) is not None:
             return kind, files
-    return list(recipes)[-1], None  # of both, the stand-in: MS-COCO is a large download
+    return list(recipes)[-1], None  # the stand-in, if there is one: MS-COCO is a large download
 
 
 def _folder(given: str | Path | None, name: str) -> Path:

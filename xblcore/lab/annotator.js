@@ -7,13 +7,13 @@ const LAYERS = {
 const TOOLS = { brush: "Brush (B)", eraser: "Eraser (E)", move: "Move (M)" };
 const ORDERS = { suspicious: "most suspicious first", classes: "classes in turn" };
 const JUDGE = 
-  "After refining, fewer predictions should change with the wrong regions, more with the objects, " +
-  "and more should be correct.";
+  "After refining, changing a wrong region should change fewer predictions, changing an object " +
+  "should change more, and more predictions should be correct.";
 const HELP =
   "W wrong, O object, B brush, E eraser, M move the enlarged picture, [ and ] size, Z undo, Y redo, " +
   "N next, P previous, C CAM on or off, + and - zoom, 0 fit, K blank and S swap what is marked. " +
   "On the picture: arrow keys move the cursor, with Shift by one pixel; Space puts the brush down " +
-  "and lifts it; Escape drops the line; Page Down is the next image, Page Up the previous one. " +
+  "and lifts it; Escape discards the stroke; Page Down is the next image, Page Up the previous one. " +
   "On the strip of images: arrow keys, Home and End.";
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const PANEL = 300; // width of the controls, in CSS pixels, as in the style sheet
@@ -269,7 +269,7 @@ function render({ model, el }) {
         group("CAM", slider("opacity", "CAM opacity", 0, 1), network),
         group("Test the marks", "Test the marks:",
           action("blanked", "Blank (K)", "Blank the marked region and predict again", () => change("blanked")),
-          action("swapped", "Swap (S)", "Swap the marked region with that of another class",
+          action("swapped", "Swap (S)", "Replace the marked region with that of an image of another class",
             () => change("swapped")),
           action("restored", "Restore", "Show the image as it is", () => send({ do: "go", to: facts().index }))),
         evidence,

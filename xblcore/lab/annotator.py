@@ -1,4 +1,4 @@
-"""The annotator: a brush over images and what a network looks at, and a test of what was marked.
+"""The annotator: paint masks on images and CAMs, and test a network on the marked regions.
 
 Images whose prediction is most suspicious come first, see :func:`suspicion`.
 """
@@ -88,7 +88,7 @@ class Annotator(anywidget.AnyWidget):
 
     Args:
         folder: images, in one sub-folder for each class or not.
-        cam: the network to look at; None: show nothing but the images.
+        cam: the network whose predictions and CAMs are shown; None: images only.
         goal: number of images to mark; None: all.
         annotations: folder of the masks; None: ``annotations`` in ``folder``, or ``masks``.
     """
@@ -320,7 +320,7 @@ class Annotator(anywidget.AnyWidget):
                 self._found[key] = path
                 del self._unsaved[key]
             except OSError as error:
-                self._failed = f"Not saved: {error}. The next action tries again"
+                self._failed = f"Not saved: {error}. Saving is tried again at the next action"
 
     def _path(self, name: str, layer: Layer) -> Path:
         found = self._found.get((name, layer))

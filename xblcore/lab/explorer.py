@@ -1,4 +1,4 @@
-"""The explorer: one image, and what two networks of the study make of it."""
+"""The explorer: compare two networks of the study on one image."""
 
 from __future__ import annotations
 

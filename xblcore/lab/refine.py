@@ -150,7 +150,7 @@ def refine(
         batch_size: images per step; a single image that is left over joins the batch before.
         marked_share: least share of marked images in an epoch, in [0, 1); 0 repeats none.
         held_out: share of the images that is only used to measure the accuracy, in [0, 1). They
-            are unmarked ones as far as possible. They still have whatever was marked as wrong.
+            are unmarked ones as far as possible. They still contain the wrong regions.
         seed: of the order of the images and of everything random in the model.
         classes: names of the classes, one for each logit, for the picture.
 
@@ -262,7 +262,7 @@ def blanked(images: Tensor, masks: Tensor) -> Tensor:
 
 
 def swapped(images: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
-    """Show in each marked region that of the next image of another class, stretched to its box.
+    """Replace each marked region by that of the next image of another class, stretched to its box.
 
     >>> mask = torch.tensor([[[True, False, False]], [[False, True, True]]])
     >>> images = torch.tensor([[[[1, 2, 3]]], [[[4, 5, 6]]]])
@@ -359,7 +359,9 @@ def last_spatial_layer(model: nn.Module, images: Tensor) -> str:
                 hooks.enter_context(module.register_forward_hook(hook))
         model(images)
     if not found:
-        raise ValueError("layer must have an output (N, K, h, w) with several cells, got no such")
+        raise ValueError(
+            "layer must have an output (N, K, h, w) with several cells, got none; pass layer="
+        )
     return found[-1]
 
 

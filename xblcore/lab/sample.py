@@ -1,4 +1,4 @@
-"""A sample of what a person brings: a folder of images with a flaw, and a network that learnt it.
+"""Sample data for ``your_own_data.ipynb``: images with a shortcut, and a network that learnt it.
 
 The images are Fashion-MNIST with a grey patch in a corner whose grey value gives the class away.
 The test images have no patch. Everything is cached in ``build/sample`` of the project.
@@ -35,7 +35,7 @@ class Sample(NamedTuple):
 def make_sample(*, count: int = 2000, tests: int = 1000) -> Sample:
     """Make ``count`` images to learn from and ``tests`` test images, unless they are there.
 
-    What was drawn on them stays.
+    Existing masks are kept.
     """
     home = project.root() / "build" / "sample"
     sample = Sample(home / "images", home / "test", home / "truth")

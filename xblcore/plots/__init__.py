@@ -2,5 +2,5 @@
 
 Titles state the finding, computed from the numbers shown, and name the task and its kind of data
 (``original``, ``stand-in`` or ``tiny``): arguments ``task`` and ``data`` where a table does not
-have them. A ``Figure`` must be empty; its size is set. No torch here.
+have them. A ``Figure`` must be empty; its size is set. They do not import torch themselves.
 """

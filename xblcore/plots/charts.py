@@ -280,7 +280,7 @@ OVERSTATED = 0.1  # a smaller gap is not a finding
 
 
 def explainers(fig: Figure, shares: pd.DataFrame, *, task: str, data: str) -> Figure:
-    """Compare what each explainer reports as gone of ERM's reliance on the decoy with the flips.
+    """Compare the fall in reliance that each explainer reports with that of the flips.
 
     ``shares`` is :func:`xblcore.study.tables.shares_reported` of one task: one row per method,
     one column per explainer and ``decoy_flip_rate``.

@@ -15,7 +15,6 @@ from xblcore.plots import charts, style
 from xblcore.plots.style import BLUE, GREEN, ORANGE, PURPLE, REFERENCE, SMALL, Look, number
 from xblcore.study import tables
 from xblcore.study.claims import FACTORS, MARGIN
-from xblcore.study.tables import EXPLAINER
 
 FACTOR_NAMES = {
     "weighting": "weighting\ndistance − overlap",
@@ -107,9 +106,9 @@ def validity(fig: Figure, table: pd.DataFrame) -> Figure:
             charts.interval(ax, row, y, charts.KINDS[kinds[row["metric"]]], scale=0.8)
         ax.set_title(tables.label(name))
     text = f"AUROC for predicting {TARGETS[target]}"
-    own = table[table["explainer"] == EXPLAINER].set_index("metric")["mean"]
+    own = table[table["explainer"] == tables.EXPLAINER].set_index("metric")["mean"]
     if len(own):
-        text += f", by {tables.label(EXPLAINER)}: {style.extremes(own)}"
+        text += f", by {tables.label(tables.EXPLAINER)}: {style.extremes(own)}"
     style.title(fig, text, tables.about(task, table["data"].iloc[0]))
     entries = [style.entry(charts.KINDS[kind]) for kind in dict.fromkeys(order["kind"])]
     style.legend(fig, [*entries, chance, *charts.special_marks(axes)])
@@ -117,7 +116,7 @@ def validity(fig: Figure, table: pd.DataFrame) -> Figure:
 
 
 def reported_and_actual(fig: Figure, shares: pd.DataFrame, *, data: str | Iterable[str]) -> Figure:
-    """Show the reliance on the decoy that explainers report as gone, and what the flips show.
+    """Plot the fall in reliance that explainers report against that of the flips.
 
     ``shares`` is the table of :func:`xblcore.study.tables.shares_reported`.
     """

@@ -33,6 +33,11 @@ NONE = {"annotated": "all", "margin": "receptive field", "every": "as in the stu
         "layer": "last layer"}  # fmt: skip
 
 
+def heading(by: str) -> str:
+    """Name a field of the condition."""
+    return HEADINGS.get(by, by.replace("_", " "))
+
+
 def value_label(value: Any, by: str) -> str:
     """Name a value of a condition. A decoy is named by what differs from the default one.
 
@@ -42,15 +47,19 @@ def value_label(value: Any, by: str) -> str:
     if pd.isna(value):
         return NONE.get(by, "default")
     if isinstance(value, Decoy):
-        gap = "touching" if not value.gap else f"{value.gap} pixels from" if value.gap > 0 else (
-            f"{-value.gap} pixels into")  # fmt: skip
-        places = {"corner": "", "object": f"{gap} the object"}
+        places = {"corner": "", "object": f"{_gap_label(value.gap)} the object"}
         parts = [f"{value.size}x{value.size}" * (value.size != Decoy.size),
                  places.get(value.place, value.place.replace("_", " ")),
                  value.pattern * (value.pattern != Decoy.pattern),
                  f"predictive {value.predictive:g}" * (value.predictive != 1)]  # fmt: skip
         return ", ".join(filter(None, parts)) or "default"
     return f"{value:g}" if isinstance(value, int | float) else str(value).replace("_", " ")
+
+
+def _gap_label(gap: int) -> str:
+    if gap == 0:
+        return "touching"
+    return f"{gap} pixels from" if gap > 0 else f"{-gap} pixels into"
 
 
 def by_condition(fig: Figure, table: pd.DataFrame, *, by: str) -> Figure:
@@ -62,7 +71,6 @@ def by_condition(fig: Figure, table: pd.DataFrame, *, by: str) -> Figure:
         table: of :func:`xblcore.study.tables.summarise` with ``by=(by,)``, one task.
         by: column of the condition.
     """
-    heading = HEADINGS.get(by, by.replace("_", " "))
     values = list(table.loc[~table["method"].isin(charts.BOUNDS), by].drop_duplicates())
     ordinal = all(pd.isna(value) or isinstance(value, int | float) for value in values)
     if ordinal:
@@ -89,16 +97,16 @@ def by_condition(fig: Figure, table: pd.DataFrame, *, by: str) -> Figure:
         bounds = means[~means["method"].isin(rows)].set_index("method")["mean"]
         lines |= {line.get_label(): line for line in charts.reference_lines(ax, bounds)}
         ax.set_xlabel(text)
-    style.title(fig, _finding(shown, by, heading), style.about_table(table))
+    style.title(fig, _finding(shown, by), style.about_table(table))
     entries = [style.entry(entry) for entry in looks.values()] if len(looks) > 1 else []
     style.legend(
         fig, [*entries, *lines.values(), *charts.special_marks(axes)],
-        heading=heading if entries else None,
+        heading=heading(by) if entries else None,
     )  # fmt: skip
     return fig
 
 
-def _finding(table: pd.DataFrame, by: str, heading: str) -> str:
+def _finding(table: pd.DataFrame, by: str) -> str:
     """State the methods with the best and the worst recovery in their worst condition."""
     means = tables.select(table, "recovery", split=tables.CLEAN)
     means = means[~means["method"].isin(charts.BOUNDS)].dropna(subset="mean")
@@ -109,4 +117,5 @@ def _finding(table: pd.DataFrame, by: str, heading: str) -> str:
     several = means[by].nunique() > 1
     texts = [f"{look(row['method']).label} {number(row['mean'])}" + f" ({row[by]})" * several
              for row in ends.to_dict("records")]  # fmt: skip
-    return f"{f'Worst recovery over the {heading}' if several else 'Recovery'}: {', '.join(texts)}"
+    lead = f"Worst recovery over the {heading(by)}" if several else "Recovery"
+    return f"{lead}: {', '.join(texts)}"

@@ -186,7 +186,7 @@ async function example() {
       if (k) caption(figure, `${labels.methods[names[k]]}: ${predicted(data, names[k], 0, n).text}`, "attends to the bright cells");
       else caption(figure, `Label: ${data.classes[data.labels[n]]}`, `with the decoy of “${data.classes[data.codes[n]]}”`);
     });
-    $(".example .note").textContent = `${option.textContent}: the first image of the explorer that ERM classifies by its decoy and XBL-D+ correctly. HiResCAM.`;
+    $(".example .note").textContent = `${option.textContent}: the first image in the explorer that ERM classifies by its decoy and XBL-D+ classifies correctly. Maps: HiResCAM.`;
     $(".example").hidden = false;
     return;
   }

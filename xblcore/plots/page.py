@@ -5,8 +5,6 @@ Everything that states a result is computed here from the numbers; ``page.html``
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +19,9 @@ from xblcore import project
 from xblcore.methods import METHODS
 from xblcore.metrics import METRICS
 from xblcore.plots.charts import BOUNDS
-from xblcore.plots.experiments import HEADINGS, value_label
+from xblcore.plots.experiments import heading, value_label
 from xblcore.plots.style import number, percent
-from xblcore.study import stats, tables
+from xblcore.study import gallery, stats, tables
 from xblcore.study.claims import COUNTERPART, FOCUS, MARGINS, OURS, VERDICTS
 from xblcore.study.config import Config
 from xblcore.study.tables import POOLED, about, label
@@ -40,10 +38,10 @@ MEASURES = {  # column of the runs, and title of its chart
 }
 FIGURES = {
     "data": "Images with their annotations and distance maps",
-    "cams_hires_cam": "HiResCAMs of the network of the median seed of every method",
+    "cams_hires_cam": "HiResCAMs for each method, from the network of its median seed",
     "explainers": "Reported and actual reliance on the decoy",
     "learning_curves": "Losses and accuracy during training",
-    "gradients": "Gradients of the explanation loss: XBL-D+ and the released arithmetic",
+    "gradients": "Gradients of the explanation loss: XBL-D+ and the released scripts",
 }
 SPECIAL = {"validity": "Which metrics of an explanation can be trusted?",
            "scale": "Why is the first order less stable?"}  # fmt: skip
@@ -84,8 +82,8 @@ def write(
         profile=settings.profile, seeds=runs["seed"].nunique(),
         missing={label(task): why for task, why in missing.items()},
         rule=f"A method ignores the decoy if it recovers at least {RECOVERED:.0%} of the accuracy "
-        f"that the decoy costs (from ERM to the oracle), and at most {FLIPS:.0%} flip. More "
-        "can flip with the oracle, which never learnt to ignore patches.",
+        f"that the decoy costs (from ERM to the oracle), and at most {FLIPS:.0%} of its "
+        "predictions flip. The oracle can have more flips: it never learnt to ignore patches.",
         panels=[_panel(part, name) for name, part in parts],
         verdicts=VERDICTS, claims=[_claim(claim) for claim in claims],
         tasks=[_task(part, name, runs, weights, results) for name, part in parts],
@@ -101,7 +99,7 @@ def write(
 
 
 def points(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per run: ``task, method, seed, weight`` and the columns of ``MEASURES``."""
+    """Return one row per run: ``task, method, seed, weight, data`` and those of ``MEASURES``."""
     found = {"accuracy": tables.select(runs, "accuracy", split=tables.CLEAN),
              "recovery": tables.recoveries(runs),
              "flips": tables.select(runs, "decoy_flip_rate", split=tables.DECOY)}  # fmt: skip
@@ -111,7 +109,7 @@ def points(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def ignoring(known: pd.DataFrame, by: str) -> list[str]:
-    """Return the tasks, or the methods, of :func:`points` whose means say: ignores the decoy."""
+    """Return the tasks, or the methods, of :func:`points` that ignore the decoy on average."""
     means = known.groupby(by, sort=False)[["recovery", "flips"]].mean()
     return list(means.index[(means["recovery"] >= RECOVERED) & (means["flips"] <= FLIPS)])
 
@@ -157,7 +155,7 @@ def sentences(known: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
         f"{row('erm', 'accuracy')}, and training without decoys (oracle) "
         f"{row('oracle', 'accuracy')}.",
         f"If only the decoy changes, {row(OURS, 'flips')} of the predictions of {label(OURS)} "
-        f"change; with ERM it is {row('erm', 'flips')}.",
+        f"change; with ERM, {row('erm', 'flips')} change.",
         f"Of the accuracy that the decoy costs (from ERM to the oracle), {label(OURS)} recovers "
         f"{row(OURS, 'recovery')}{''.join(found)}.",
     ]
@@ -271,9 +269,7 @@ def _picture(path: Path, alt: str) -> dict[str, Any]:
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     image.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=75, method=6)
-    url = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    url = gallery.webp(image, quality=75)
     return {"url": url, "width": image.width, "height": image.height, "alt": alt}
 
 
@@ -312,7 +308,7 @@ def _finding(table: pd.DataFrame, folder: Path) -> tuple[list[str], pd.DataFrame
         own = effects.query("kind == 'main' and effect == 'weighting' and task != @POOLED")
         items = [f"{about(row['task'], row['data'])}: {_interval(row)}, {row['verdict']}"
                  for row in own.to_dict("records")]  # fmt: skip
-        return ["Recovery with distance minus that with overlap:", *items], named
+        return ["Difference in recovery, distance minus overlap:", *items], named
     if "family" in table:  # validity
         own = table[(table["target"] == "flips") & (table["explainer"] == tables.EXPLAINER)]
         own = own[own["task"] == (POOLED if POOLED in set(own["task"]) else own["task"].min())]
@@ -320,7 +316,7 @@ def _finding(table: pd.DataFrame, folder: Path) -> tuple[list[str], pd.DataFrame
         chosen = [name for name in dict.fromkeys([*means.index[:1], FOCUS, COUNTERPART])
                   if name in means]  # fmt: skip
         items = [f"{label(name)}: {number(means[name])}" for name in chosen]
-        return ["AUROC with which a Grad-CAM predicts flips (0.5 is chance):", *items], named
+        return ["AUROC of metrics of Grad-CAM for predicting flips (0.5 is chance):", *items], named
     if "mean" not in table:  # scale
         means = table.groupby("method", sort=False).mean(numeric_only=True).drop(columns="seed")
         items = [f"{method}: " + ", ".join(f"{name} {value:.3g}" for name, value in row.items())
@@ -338,7 +334,7 @@ def _extremes(table: pd.DataFrame, by: str) -> list[str]:
     flips = tables.select(table, "decoy_flip_rate", split=tables.DECOY).set_index(keys)["mean"]
     rows = tables.select(table, "recovery", split=tables.CLEAN).dropna(subset="mean")
     several = [name for name in ("method", by) if rows[name].nunique() > 1]
-    factor = f" by {HEADINGS.get(by, by.replace('_', ' '))}" * (by in several)
+    factor = f" by {heading(by)}" * (by in several)
     found = [f"Lowest and highest recovery{factor}:"]
     for _, part in _by(rows, "task"):
         texts = []

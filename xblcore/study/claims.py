@@ -54,72 +54,80 @@ RULES = {
     "C1": "Paired by seed, accuracy on clean test images: XBL-D+ minus ERM, and XBL-D+ minus each "
     "control (activation penalty, shuffled masks, mean map, D = 1). Distance focus by Grad-CAM: "
     "XBL-D+ minus ERM; all-zero maps count as worst. Supported if all 95% intervals lie above 0. "
-    "The plain reading of the paper, XBL-D, is reported as well and does not decide.",
-    "C2": "Factorial experiment with XBL-D+: D+, scaled to mean 1 over the penalised cells, minus "
-    "1[D+ > 0] (overlap), averaged over annotation, form and map. Recovery, paired by seed. A "
-    "task whose 95% interval lies within ±0.05 is equivalent; this takes precedence. Otherwise it "
-    "is supported (above 0), contradicted (below 0) or undecided. The claim needs at least two "
-    "decided tasks. It is equivalent if all of them are; supported or contradicted if some are "
-    "and the others are equivalent; undecided if tasks contradict each other. The mean over the "
-    "tasks does not decide.",
-    "C3": "AUROC with which a metric of the Grad-CAM of an image predicts that the prediction "
-    "does not change if only the decoy changes; all-zero maps count as worst. Averaged over the "
-    "networks of a task and seed, then over the tasks; the seeds are the sample. Distance focus "
-    "minus its overlap counterpart (energy pointing game), and minus the overlap metric with the "
-    "highest mean; all receive the object mask or, without one, all that the decoy does not "
-    "cover. Intervals within ±0.02 are equivalent; this takes precedence. Supported if both 95% "
-    "intervals lie above 0. Whether the prediction without the decoy is wrong, the same without "
-    "the oracle, and correlations between networks are reported and do not decide.",
-    "C4": "C1, C2 and C3 on each task by itself. Supported if each is supported on all three "
-    "tasks; contradicted if one is contradicted on one task; otherwise undecided, or equivalent "
-    "if all are supported or equivalent. A claim or task that was not run is undecided. The "
-    "random-effects means and their heterogeneity are reported and do not decide.",
+    "XBL-D, the direct implementation of the loss in the paper, is reported as well and does not "
+    "affect the verdict.",
+    "C2": "Factorial experiment with variants of XBL-D+: the distance D, scaled to mean 1 over the "
+    "penalised cells, minus the overlap 1[D > 0], averaged over annotation, form and map. "
+    "Recovery, paired by seed. A task whose 95% interval lies within ±0.05 is equivalent; this "
+    "takes precedence. Otherwise the task is supported (above 0), contradicted (below 0) or "
+    "undecided. For the claim, undecided tasks are ignored, and at least two other tasks are "
+    "needed. The claim is equivalent if all of these are equivalent. It is supported (or "
+    "contradicted) if at least one of them is supported (or contradicted) and the others are "
+    "equivalent. It is undecided if one is supported and another is contradicted. The mean over "
+    "the tasks does not affect the verdict.",
+    "C3": "For each image, a metric of its Grad-CAM is used to predict whether the prediction "
+    "stays the same if only the decoy changes. The AUROC measures how well this works; all-zero "
+    "maps count as worst. The AUROC is averaged over the networks of each task and seed, and then "
+    "over the tasks. This gives one value per seed, and the interval is over these values. "
+    "Distance focus minus its overlap counterpart (energy pointing game), and minus the overlap "
+    "metric with the highest mean; all metrics receive the object mask or, if a task has none, "
+    "everything that the decoy does not cover. Intervals within ±0.02 are equivalent; this takes "
+    "precedence. Supported if both 95% intervals lie above 0. Also reported, without effect on the "
+    "verdict: the AUROC for errors on images without the decoy, the AUROC for flips without the "
+    "oracle, and correlations over the networks.",
+    "C4": "C1, C2 and C3 are judged on each task separately. C4 is supported if every claim is "
+    "supported on all three tasks, and contradicted if any claim is contradicted on any task. It "
+    "is equivalent if every claim is supported or equivalent on each task, and otherwise "
+    "undecided. A claim or task that was not run is undecided. The random-effects means and their "
+    "heterogeneity are reported and do not affect the verdict.",
 }
 COMMON = (
     f" Fewer than {MIN_SEEDS} seeds: undecided. The p values (exact two-sided sign-flip tests over "
-    "the seeds) do not decide: with n seeds, none is below 2^(1-n), 0.0625 for five and 0.002 for "
-    "ten. Where all parts must hold, that of the claim is the largest one and needs no correction; "
-    "for C2, Holm's correction is over the tasks. Seeds needed: for an interval of the size of the "
-    "margin."
+    "the seeds) do not affect the verdict. With n seeds, the smallest possible p value is 2^(1-n): "
+    "0.0625 for five seeds and 0.002 for ten. If a claim needs all its parts, its p value is the "
+    "largest p value of the parts and needs no correction. For C2, Holm's correction covers the "
+    "tasks. Seeds needed: the number of seeds at which the interval is at most ± the margin."
 )
 
 # What the verdicts do not show.
 LIMITS = {
-    "C1": "The networks and images are small, each task has one kind of decoy, and the "
-    "annotations have no errors (the experiments `feedback`, `decoys` and `network` vary these). "
-    "Weights are chosen on validation images with swapped decoys, which requires knowledge of the "
-    "decoy. A gain over ERM alone does not show that a method uses its annotations, hence the "
-    "controls; a control can collapse (see the tables of the tasks), and a difference from such a "
-    "one does not show it either. The mean over the tasks can hide a task; C4 has each by itself. "
-    "The verdict concerns XBL-D+, not XBL-D, the plain reading of the paper. Decoy CIFAR-10 has "
-    "no object masks, so distance focus there only shows that the attribution leaves the decoy. "
-    "The controls have ten seeds because five left Decoy CIFAR-10 undecided in C4; adding seeds "
-    "until a task is decided raises the error rate.",
-    "C2": "One loss is varied, XBL-D+, so the effect is that of the weighting alone; published "
-    "overlap losses such as RRR-G also differ in map and form. The effect is an average over "
-    "combinations: those in which neither loss recovers anything pull it towards 0, and a single "
-    "one can dominate it, hence the means without the one of the largest difference; "
-    "`results/experiments/factorial/table.csv` lists all. The weight of each is chosen on the "
-    "selection seeds, and the intervals do not include this choice. Decoy CIFAR-10 has no object "
-    "masks, so there the annotation is that of the decoy; it has 20 seeds because 10 left it "
-    "undecided, and adding seeds until a task is decided raises the error rate. What holds if "
-    "some tasks are equivalent was settled after the runs, too; by the rule before, that was "
-    "undecided.",
-    "C3": "Only networks that flip for some images and not for others can rank images. Which "
-    "these are differs between seeds, and they include the oracle, whose flips are no learnt "
-    "shortcut; hence the numbers without it. Both metrics can be close to chance, 0.5: `validity` "
-    "has the AUROC of each. The best overlap metric is chosen on the networks that it is compared "
-    "on, which favours it. Methods share data and seeds; the interval is over seeds, not over "
-    "methods, data sets or architectures.",
-    "C4": "Two or three tasks say little about other tasks: the heterogeneity between them is "
-    "itself estimated poorly. All three add a patch to the image; the experiment `natural` has a "
-    "shortcut without one. The decoys are drawn here; the authors' images, networks and training "
-    "length are not used.",
+    "C1": "The networks and images are small, each task has one kind of decoy, and the annotations "
+    "have no errors (the experiments `feedback`, `decoys` and `network` vary these). Weights are "
+    "chosen on validation images with swapped decoys, which requires knowledge of the decoy. A "
+    "gain over ERM alone does not show that a method uses its annotations, hence the controls. If "
+    "a control collapses (see the tables of the tasks), a gain over that control does not show "
+    "this either. The mean over the tasks can hide a task on which the method fails; C4 judges "
+    "each task separately. The verdict concerns XBL-D+, not XBL-D, the direct implementation of "
+    "the loss in the paper. Decoy CIFAR-10 has no object masks, so distance focus there only shows "
+    "that the attribution leaves the decoy. The controls have ten seeds because five left Decoy "
+    "CIFAR-10 undecided in C4; adding seeds until a task is decided raises the error rate.",
+    "C2": "All combinations are variants of one loss, XBL-D+, so the effect is due to the "
+    "weighting alone; published overlap losses such as RRR-G also differ in map and form. The "
+    "effect is an average over combinations. Combinations in which neither loss recovers anything "
+    "pull it towards 0, and a single combination can dominate it. The mean without the combination "
+    "with the largest difference is therefore reported as well; "
+    "`results/experiments/factorial/table.csv` lists all combinations. The weight of each is "
+    "chosen on the selection seeds, and the intervals do not include this choice. Decoy CIFAR-10 "
+    "has no object masks, so there the annotation is that of the decoy; it has 20 seeds because 10 "
+    "left it undecided, and adding seeds until a task is decided raises the error rate. The rule "
+    "for tasks of which some are equivalent was also added after the runs; under the previous "
+    "rule, the claim was undecided in this case.",
+    "C3": "Only networks that flip for some images and not for others can rank images. The set of "
+    "these networks differs between seeds. It includes the oracle, whose flips do not come from a "
+    "learnt shortcut, so the numbers without the oracle are reported as well. Both metrics can be "
+    "close to chance, 0.5: `validity` has the AUROC of each. The best overlap metric is chosen on "
+    "the networks on which it is compared, which favours it. Methods share data and seeds; the "
+    "interval is over seeds, not over methods, data sets or architectures.",
+    "C4": "Three tasks say little about other tasks, and the heterogeneity between them is "
+    "estimated poorly. All three add a patch to the image; the experiment `natural` has a shortcut "
+    "without one. The decoys are drawn here; the authors' images, networks and training length are "
+    "not used.",
 }
 VERDICTS = (
-    "Supported: the 95% intervals of all numbers that decide lie above 0. Contradicted: one lies "
-    "below 0. Equivalent: the rest lie within a margin of 0. Undecided: otherwise. C2 combines its "
-    "tasks by its own rule."
+    "Supported: the 95% intervals of all deciding numbers lie above 0. Contradicted: at least one "
+    "lies below 0. Equivalent: each lies above 0 or within a margin around 0, and at least one "
+    "lies within it; an interval within the margin always counts as equivalent. Undecided: all "
+    "other cases. C2 combines its tasks by a rule of its own."
 )
 OUTCOMES: dict[Verdict, str] = {
     "supported": "The runs support this claim.",
@@ -401,7 +409,7 @@ def effects(factorial: pd.DataFrame, *, outcome: str = "recovery") -> pd.DataFra
         several = [part for (_, *own), part in found.items() if tuple(own) == key]
         if len(several) > 1:
             found[POOLED, *key] = _over_tasks(_named(*key, outcome), several, margin=MARGIN)
-    data[POOLED] = " and ".join(dict.fromkeys(data.values()))
+    data[POOLED] = ", ".join(dict.fromkeys(data.values()))
     return pd.DataFrame(
         {"task": task, "data": data[task], "kind": kind, "effect": effect, **asdict(part)}
         for (task, kind, effect), part in found.items()
@@ -434,15 +442,14 @@ def _c2(factorial: pd.DataFrame | None) -> list[Part]:
     return [*(deciding or [Part("Distance minus overlap, recovery (not run)")]), *reported]
 
 
-def run_table(
-    runs: pd.DataFrame, *, split: str = DECOY, explainer: str = EXPLAINER
-) -> pd.DataFrame:
+def run_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row per run: its explanation metrics, flips, and clean accuracy as ``target``.
 
-    Metrics are oriented so that higher is better; all-zero maps count as worst.
+    Metrics are those of Grad-CAM on images with a decoy, oriented so that higher is
+    better; all-zero maps count as worst.
     """
     key = ["task", "method", "seed"]
-    rows = runs[(runs["split"] == split) & runs["explainer"].isin([explainer, "none"])]
+    rows = runs[(runs["split"] == DECOY) & runs["explainer"].isin([EXPLAINER, "none"])]
     table = rows.pivot(index=key, columns="metric", values="worst").drop(columns="accuracy")
     for name in table:
         if name in metrics.METRICS and not metrics.METRICS[name].higher_is_better:
@@ -461,7 +468,7 @@ def correlation(table: pd.DataFrame, metric: str) -> Estimate:
     return stats.rank_correlation(ranks[metric], ranks["target"], groups=groups)
 
 
-def informativeness(runs: pd.DataFrame, *, explainer: str = EXPLAINER) -> pd.DataFrame:
+def informativeness(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the correlation of every metric with clean accuracy, for each task and pooled.
 
     Columns: ``task, explainer, metric, kind, rho, ci_low, ci_high, runs, undefined``.
@@ -471,11 +478,11 @@ def informativeness(runs: pd.DataFrame, *, explainer: str = EXPLAINER) -> pd.Dat
         parts[POOLED] = runs
     rows = []
     for task, own in parts.items():
-        table = run_table(own, explainer=explainer)
+        table = run_table(own)
         for metric in table.columns.drop("target"):
             if metric in metrics.METRICS:
                 found = correlation(table, metric)
-                rows.append((task, explainer, metric, metrics.METRICS[metric].kind, found.value,
+                rows.append((task, EXPLAINER, metric, metrics.METRICS[metric].kind, found.value,
                              found.low, found.high, found.n, found.dropped))  # fmt: skip
     columns = ["task", "explainer", "metric", "kind", "rho", "ci_low", "ci_high", "runs",
                "undefined"]  # fmt: skip
@@ -499,7 +506,7 @@ def validity_table(validity: pd.DataFrame) -> pd.DataFrame:
         parts[POOLED] = validity
     rows = []
     for task, part in parts.items():
-        data = " and ".join(part["data"].unique())
+        data = ", ".join(part["data"].unique())
         for key, own in part.groupby(keys, sort=False):
             mean = stats.mean_ci(_seeds(own.set_index(["task", "seed"])["auroc"]))
             rows.append((task, data, *key, mean.value, mean.low, mean.high, mean.n, len(own)))

@@ -22,7 +22,7 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
-    """Frozen, and a misspelt key is an error."""
+    """A frozen model that rejects unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -222,7 +222,7 @@ class Config(_Strict):
         )  # fmt: skip
 
     def candidates(self, task: str, method: str) -> list[float]:
-        """Candidate weights of a method, ascending; the same number for every tuned method."""
+        """Candidate weights of a method, ascending, at most as many as the profile tries."""
         entry = METHODS[method]
         if not entry.is_tuned:
             return [entry.default_weight]

@@ -43,7 +43,7 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def scales(model: SplitNet, images: Tensor) -> dict[str, float]:
-    """Return how large the features and the weights of the head are, and how many are above 0."""
+    """Return the mean feature, the share of features above 0, and the scale of the head."""
     with evaluating(model), torch.no_grad():
         features = _in_batches(model.get_submodule("features"), images)
     norms = [
@@ -101,7 +101,7 @@ def explanations(
 def per_image(
     model: nn.Module, examples: Examples, explainer: Explainer, *, layer: str
 ) -> dict[str, Tensor]:
-    """Compute every metric for each image, ``(N,)``; NaN for all-zero maps.
+    """Compute each explanation metric of every image, ``(N,)``; NaN where it is undefined.
 
     The examples have annotations on the grid of ``layer``; finer attributions are averaged over it.
     """

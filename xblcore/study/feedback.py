@@ -16,14 +16,14 @@ from xblcore.distance import Mask
 
 KINDS = ("correct", "object_only", "decoy_only", "incomplete", "dilated", "jittered", "boxes",
          "random", "adversarial")  # fmt: skip
-EXACT = KINDS[:3]  # without random choices
+EXACT = KINDS[:3]  # the true masks, or one of them
 
-# How imprecise outlines are, as a fraction of the side of the image; 2 pixels of 28.
+# Error of imprecise outlines, as a fraction of the side of the image: 2 of 28 pixels.
 SLOPPINESS = 1 / 14
 
 
 class Marks(NamedTuple):
-    """Annotated regions, bool ``(N, H, W)``: the object, and what is wrong to look at."""
+    """Annotated regions, bool ``(N, H, W)``: the object, and the wrong region."""
 
     object_mask: Mask
     decoy_mask: Mask

@@ -23,7 +23,7 @@ from xblcore.study.runs import Result
 COUNT = 60  # images, as many of each class
 COLUMNS = 10  # of a sprite
 LARGEST = 96  # side of the images in pixels; larger ones are reduced
-LEVELS = 51  # of a CAM, from 0 to its own maximum
+LEVELS = 51  # steps of a CAM from 0 to its own maximum
 CAMS = ("hires_cam", "grad_cam")
 VIEWS = ("decoy", "swapped", "clean")  # with the decoy, with that of another class, without
 OBJECT, DECOY = 127, 255  # values of the sprite of masks
@@ -52,8 +52,13 @@ def sprite(images: Tensor, *, lossless: bool = True, columns: int = COLUMNS) -> 
     grid = images.reshape(-1, columns, channels, height, width).permute(0, 3, 1, 4, 2)
     pixels = grid.reshape(-1, columns * width, channels)  # (rows * H, columns * W, C)
     pixels = pixels.expand(-1, -1, 3) if channels == 1 else pixels
+    return webp(Image.fromarray(pixels.numpy()), lossless=lossless, quality=85)
+
+
+def webp(image: Image.Image, *, quality: int, lossless: bool = False) -> str:
+    """Encode an image as the URL of a WebP file."""
     file = io.BytesIO()
-    Image.fromarray(pixels.numpy()).save(file, "WEBP", lossless=lossless, quality=85, method=6)
+    image.save(file, "WEBP", lossless=lossless, quality=quality, method=6)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

@@ -57,7 +57,7 @@ class Result:
     """What a run yields.
 
     ``state``, the weights of the network, and ``over_training``, CAMs of the gallery
-    ``(epochs, G, h, w)``, are kept for the main grid only.
+    ``(epochs, G, h, w)``, are kept for runs with the default condition only.
     """
 
     run: Run
@@ -143,7 +143,7 @@ def training_examples(run: Run, settings: TaskSettings) -> Examples:
 
 
 def _is_random(condition: Condition) -> bool:
-    """Whether the annotations depend on the seed."""
+    """Whether the annotations may depend on the seed."""
     return condition.feedback not in feedback.EXACT or condition.annotated is not None
 
 
@@ -273,7 +273,8 @@ def measure(model: models.SplitNet, run: Run, settings: TaskSettings) -> list[Me
 def key(run: Run, settings: TaskSettings) -> str:
     """Return a digest of everything that decides the numbers of a run.
 
-    Comments, docstrings, messages and other methods' losses do not count.
+    Comments, docstrings, error messages and the penalties of other methods in ``methods.py`` do not
+    count.
     """
     changed = run.condition.feedback != "correct" or run.condition.annotated is not None
     about = {
@@ -442,9 +443,9 @@ def table(finished: Iterable[Result]) -> pd.DataFrame:
 
 
 def trained_model(result: Result, settings: TaskSettings) -> models.SplitNet:
-    """Return the network of a run of the main grid, in eval mode."""
+    """Return the network of a run with the default condition, in eval mode."""
     if result.state is None:
-        raise ValueError(f"result must be of the main grid, got {result.run.condition}")
+        raise ValueError(f"result must have the default condition, got {result.run.condition}")
     model = new_model(result.run, settings)
     model.load_state_dict(result.state)
     return model.eval()
@@ -636,7 +637,7 @@ def _grid(
 
 
 def _relevant(condition: Condition, method: str) -> Condition:
-    """Return the condition without what does not concern the method."""
+    """Return the condition with only the fields that affect the method."""
     entry = methods.get(method)
     if entry.penalty or entry.needs:
         return condition

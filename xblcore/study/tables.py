@@ -10,13 +10,12 @@ import pandas as pd
 
 from xblcore import methods, metrics, project
 from xblcore.data.tasks import TASKS
-from xblcore.study import stats
-from xblcore.study.explainers import EXPLAINERS
+from xblcore.study import explainers, stats
 
 CLEAN, DECOY = "test_clean", "test_decoy"
 POOLED = "pooled"  # the task of rows that combine all tasks
 EXPLAINER = "grad_cam"  # of the headline numbers: the paper's own
-STRICT = ["task", "data", "method", "seed", "split", "explainer", "metric", "value"]
+METRIC_COLUMNS = ["task", "data", "method", "seed", "split", "explainer", "metric", "value"]
 # What must be equal for a run to be compared with ERM and the oracle; the rest of the condition
 # (annotations, explained layer, ...) does not concern these two.
 SHARED = ["network", "decoy", "switch_on", "learning_rate", "epochs"]
@@ -55,7 +54,7 @@ def label(name: str) -> str:
 
 
 def about(task: str, data: str | Iterable[str]) -> str:
-    """Name a task and its kinds of data (a list, or with commas), unless all is the original.
+    """Name a task, with its kinds of data (a list, or with commas) unless all are original.
 
     >>> about("decoy_coco", "stand-in"), about("decoy_coco", "original")
     ('Decoy MS-COCO (stand-in data)', 'Decoy MS-COCO')
@@ -166,7 +165,7 @@ def behaviour_table(runs: pd.DataFrame, weights: pd.DataFrame | None = None) -> 
         table.append(
             {"Task": task, "Method": label(method), "Weight": weight} | cells
             | {"Collapsed": f"{collapsed(own)} of {own['seed'].nunique()}",
-               "Seconds a run": f"{own.drop_duplicates('seed')['seconds'].median():.1f}"}
+               "Seconds per run": f"{own.drop_duplicates('seed')['seconds'].median():.1f}"}
         )  # fmt: skip
     return pd.DataFrame(table)
 
@@ -184,9 +183,8 @@ def condition_table(table: pd.DataFrame, by: str) -> pd.DataFrame:
 
 def explanation_table(runs: pd.DataFrame, explainer: str) -> pd.DataFrame:
     """Return one row per task and method with the explanation metrics by one explainer."""
-    if explainer not in EXPLAINERS:
-        raise ValueError(f"explainer must be one of {', '.join(EXPLAINERS)}, got {explainer!r}")
-    columns = {name: (metric, DECOY, explainer) for name, metric in EXPLANATION.items()}
+    known = explainers.get(explainer).name
+    columns = {name: (metric, DECOY, known) for name, metric in EXPLANATION.items()}
     table = []
     for task, _, method, cells, found in _rows(summarise(runs), columns):
         focus = select(found, "distance_focus", split=DECOY, explainer=explainer)
@@ -269,7 +267,7 @@ def read_csv(path: Path) -> pd.DataFrame | None:
 
 
 def shares_reported(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return how much of ERM's reliance each explainer, and the flips, report as gone.
+    """Return the fall in reliance on the decoy relative to ERM, by each explainer and by flips.
 
     For an explainer, ``1 - d / d_ERM`` with the attribution distance ``d``, but at least -1:
     all-zero maps count as the worst. For the flips, ``(f_ERM - f) / (f_ERM - f_oracle)``: the

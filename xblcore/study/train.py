@@ -25,12 +25,12 @@ class TrainConfig:
         epochs: passes over the training images.
         batch_size: images per step.
         learning_rate: of Adam.
-        seed: of the order of the images and of random scores.
+        seed: of the order of the images, and of random signs, noise and decoys.
         ramp_epochs: the weight rises linearly from 0 over so many epochs. The full weight in the
             first steps can collapse the training before there is anything to explain.
         options: changes to the loss of the method.
-        every: steps between two evaluations of the explanation loss, whose weight is larger by this
-            factor: cheaper (lazy regularisation, Karras et al. 2020, StyleGAN2).
+        every: steps between two evaluations of the explanation loss; its weight is multiplied by
+            this number. Cheaper (lazy regularisation, Karras et al. 2020, StyleGAN2).
     """
 
     weight: float
@@ -71,7 +71,8 @@ def fit(
 ) -> list[EpochLog]:  # fmt: skip
     """Train ``model`` in place with Adam and return one log per epoch.
 
-    ``loss = ce_weight * CE + ramp(step) * weight * penalty``, with one forward pass per step.
+    ``loss = ce_weight * CE + ramp(step) * weight * every * penalty``. The penalty is evaluated in
+    every ``every``-th step.
 
     Args:
         model: maps images to logits; it is left in train mode.

@@ -24,7 +24,7 @@ from xblcore.metrics import METRICS
 from xblcore.study import config, evaluate, explainers, runs
 from xblcore.study.runs import Result
 
-FEWEST = 10  # images that the target holds for, and as many that it does not
+FEWEST = 10  # positive images, and as many negative ones
 COLUMNS = ["task", "data", "method", "seed", "explainer", "metric", "family", "target", "auroc",
            "images", "positives"]  # fmt: skip
 
@@ -43,7 +43,7 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
 def table(
     finished: Iterable[Result], *, images: int = 300, settings: config.Config | None = None
 ) -> pd.DataFrame:
-    """Measure all explainers and metrics on networks of the main grid, whose weights are kept.
+    """Measure all explainers and metrics on networks whose weights are kept, see ``Result``.
 
     Args:
         finished: their results. What was computed once is kept in ``build/validity``.

@@ -6,8 +6,9 @@ never through the trunk below it.
 
 Any module works. Its output is a tensor, an object or dict with ``logits``, or what ``output=``
 selects from it; features are ``(N, K, h, w)``, or brought there by ``reshape=``, automatically for
-``(N, h, w, K)`` (Swin) and for a class token followed by a square grid (ViT). If the head reads
+``(N, h, w, K)`` (Swin) and for a class token followed by a grid of patches (ViT). If the head reads
 only the class token, maps after the last attention layer are zero: explain the input of that block.
+HiResCAM is zero where a layer is read only through a layer norm: explain that norm.
 Maps of half-precision features are float32. Threads may explain one model at the same time, but not
 while it is trained.
 """
@@ -164,7 +165,7 @@ def grad_cam(
     >>> grad_cam(features, scores)
     tensor([[[3., 3.]]])
     """
-    return _averaged(*_with_gradient(features, scores, create_graph, order))
+    return _averaged(*with_gradient(features, scores, create_graph, order))
 
 
 def _averaged(features: Tensor, gradient: Tensor) -> Tensor:
@@ -187,7 +188,7 @@ def hires_cam(
     >>> hires_cam(features, scores)
     tensor([[[2., 4.]]])
     """
-    return _by_cell(*_with_gradient(features, scores, create_graph, order))
+    return _by_cell(*with_gradient(features, scores, create_graph, order))
 
 
 def _by_cell(features: Tensor, gradient: Tensor) -> Tensor:
@@ -196,14 +197,16 @@ def _by_cell(features: Tensor, gradient: Tensor) -> Tensor:
 
 
 CAM_METHODS = {"grad_cam": grad_cam, "hires_cam": hires_cam}
-_ARITHMETIC = {"grad_cam": _averaged, "hires_cam": _by_cell}
+ARITHMETIC = {"grad_cam": _averaged, "hires_cam": _by_cell}
+NORMS = ("LayerNorm", "LayerNorm2d", "RMSNorm")  # ends of the names of classes
+ROUNDING = 1e-4  # of the sum of absolute values, a sum of which is 0
 
 
-def _with_gradient(
+def with_gradient(
     features: Tensor, scores: Tensor, create_graph: bool, order: Order = 2,
     chosen: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """``A`` and ``G`` for the arithmetic of a map, at least float32.
+    """Return ``A`` and ``G`` for the arithmetic of a map, at least float32.
 
     With ``chosen``, one-hot ``(N, C)``, the scores are logits, one of which is explained.
     """
@@ -229,6 +232,12 @@ def _with_gradient(
             create_graph=create_graph and order == 2, retain_graph=create_graph or chosen is None,
         )  # fmt: skip
     except RuntimeError as error:
+        if type(error).__name__ == "CheckpointError":
+            raise ValueError(
+                "checkpoints must be recomputed as in the forward pass, got other tensors; choose "
+                "a layer outside of checkpointed blocks, and for checkpointed attention pass "
+                "order=1 or run the whole step within sdpa_kernel(SDPBackend.MATH)"
+            ) from error
         if "appears to not have been used" not in str(error):
             raise
         raise ValueError(
@@ -285,46 +294,63 @@ def explain(
     >>> explain(model, torch.rand(5, 1, 4, 4), layer="0").shape
     torch.Size([5, 2, 2])
     """
-    if method not in CAM_METHODS:
-        raise ValueError(f"method must be one of {', '.join(CAM_METHODS)}, got {method!r}")
+    maps, *_ = explained(
+        model, images, target, layer=layer, methods=[method], score=score,
+        create_graph=create_graph, head=head, generator=generator, reshape=reshape, output=output,
+    )  # fmt: skip
+    return maps[method]
+
+
+def explained(
+    model: nn.Module, images: Tensor, target: Target | None, *, layer: str | nn.Module,
+    methods: Sequence[CamMethod], score: ScoreKind = "logit", create_graph: bool = False,
+    head: Head | None = None, generator: torch.Generator | None = None,
+    reshape: Reshape | None = None, output: Output | None = None,
+) -> tuple[dict[CamMethod, Tensor], Tensor, Tensor]:  # fmt: skip
+    """Return the maps of several methods, the logits and the explained classes.
+
+    As :func:`explain`, with one forward pass and one gradient for all maps.
+    """
+    for method in methods:
+        if method not in CAM_METHODS:
+            raise ValueError(f"method must be one of {', '.join(CAM_METHODS)}, got {method!r}")
     if not isinstance(images, Tensor) or images.ndim != 4:
         shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         raise ValueError(
             f"images must be a tensor (N, C, H, W), got {shape}; pass images[None] for one image"
         )
-    options = (layer, method, score, create_graph, head, generator, reshape, output)
+
+    def attempt(copy: bool | None) -> tuple[dict[CamMethod, Tensor], Tensor, Tensor]:
+        graph = create_graph or bool(copy)
+        with capture(model, layer, trunk_graph=graph, copy=copy, reshape=reshape) as captured:
+            logits = logits_of(unwrapped(model)(images), output)
+            features = captured.output()
+            classes = predicted(logits) if target is None else target
+            chosen = None
+            if score == "logit" and head is None and logits.ndim == 2 and not is_single(logits):
+                # The score itself would cost two more operations, and two in the backward pass.
+                classes = _checked_target(logits, classes)
+                scores = logits
+                chosen = torch.zeros_like(logits).scatter_(1, classes.unsqueeze(1), 1.0)
+            else:
+                scores = class_scores(logits, classes, kind=score, head=head, generator=generator)
+            pair = with_gradient(features, scores, create_graph, chosen=chosen)
+            signed = {method: ARITHMETIC[method](*pair) for method in methods}
+            for cam in signed.values():
+                captured.check_map(cam, *pair, output)
+            maps = {method: non_negative(cam, score) for method, cam in signed.items()}
+            return maps, logits, torch.as_tensor(classes)
+
     if create_graph:
-        return _explained(model, images, target, *options, copy=True)
+        return attempt(True)
     with evaluating(model):
-        try:  # without a copy of the features, which takes time and is seldom needed
-            return _explained(model, images, target, *options, copy=None)
+        try:  # without a copy of the features and without their graph, which take time
+            return attempt(None)
         except (RuntimeError, ValueError) as error:
-            if "in-place operation" not in str(error):
+            # An in-place operation follows the layer, or the model runs its trunk under no_grad.
+            if not any(text in str(error) for text in ("in-place operation", "without a graph")):
                 raise
-        return _explained(model, images, target, *options, copy=True)
-
-
-def _explained(
-    model: nn.Module, images: Tensor, target: Target | None, layer: str | nn.Module,
-    method: CamMethod, score: ScoreKind, create_graph: bool, head: Head | None,
-    generator: torch.Generator | None, reshape: Reshape | None, output: Output | None, *,
-    copy: bool | None,
-) -> Tensor:  # fmt: skip
-    with capture(model, layer, trunk_graph=create_graph, copy=copy, reshape=reshape) as captured:
-        logits = logits_of(unwrapped(model)(images), output)
-        features = captured.output()
-        target = predicted(logits) if target is None else target
-        chosen = None
-        if score == "logit" and head is None and logits.ndim == 2 and not is_single(logits):
-            # The score itself would cost two more operations, and two in the backward pass.
-            index = _checked_target(logits, target).unsqueeze(1)
-            scores, chosen = logits, torch.zeros_like(logits).scatter_(1, index, 1.0)
-        else:
-            scores = class_scores(logits, target, kind=score, head=head, generator=generator)
-        pair = _with_gradient(features, scores, create_graph, chosen=chosen)
-        cam = _ARITHMETIC[method](*pair)
-        captured.check_reach(cam, images, output)
-        return non_negative(cam, score)
+        return attempt(True)
 
 
 def logits_of(result: Any, output: Output | None = None) -> Tensor:
@@ -347,8 +373,8 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
     """Keep the output of ``layer`` during forward passes of this thread inside the ``with`` block.
 
     Compiled modules run eagerly inside the block, because compiled code ignores new hooks and has
-    no second derivative; with ``trunk_graph`` and ``order=2``, attention uses PyTorch's math
-    kernel, because the fused ones have no second derivative either.
+    no second derivative; with ``trunk_graph`` and ``order=2``, attention behind the layer uses
+    PyTorch's math kernel, because the fused ones have no second derivative either.
 
     Args:
         model: any module.
@@ -362,7 +388,10 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
         reshape: brings the output of the layer to ``(N, K, h, w)`` by selecting and permuting its
             elements; None recognises ``(N, h, w, K)`` and class tokens.
 
-    Leaving the block removes the hook and restores the gradient mode.
+    Leaving the block removes the hooks and restores the gradient mode.
+
+    Attributes:
+        images: first input ``(N, C, H, W)`` of the model, without a graph; empty if there is none.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 3))
     >>> with capture(model, "0") as captured:
@@ -389,33 +418,44 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
         self.features: Tensor | None = None
         self._version = 0  # of the features when captured; an in-place operation raises it
         self.tokens: Tensor | None = None  # positions that were selected from tokens
+        self.has_class_token = False
+        self.images = torch.empty(0)
 
     def __enter__(self) -> Self:
         self._stance = _eager()
         self._thread = threading.get_ident()
-        exact = self.trunk_graph and self.order == 2
-        self._kernels = sdpa_kernel(SDPBackend.MATH) if exact else None
-        self._handle = self.module.register_forward_hook(self._keep)
+        self._kernels: contextlib.AbstractContextManager[None] | None = None
+        self._handles = (
+            self.model.register_forward_pre_hook(self._note, with_kwargs=True),
+            self.module.register_forward_hook(self._keep),
+        )
         self._grad_mode = torch.is_grad_enabled()
         torch.set_grad_enabled(self.trunk_graph)
-        for context in (self._kernels, self._stance):
-            if context is not None:
-                context.__enter__()
+        if self._stance is not None:
+            self._stance.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        for context in (self._stance, self._kernels):
+        for context in (self._kernels, self._stance):
             if context is not None:
                 context.__exit__(None, None, None)
         torch.set_grad_enabled(self._grad_mode)
-        self._handle.remove()
+        for handle in self._handles:
+            handle.remove()
         if kind is None and self.features is not None and self.features._version != self._version:
             raise ValueError(
                 "features must not be overwritten, got an in-place operation on the output of "
                 f"{self.layer!r}; set inplace=False there, or capture with copy=True"
             )
 
-    def _keep(self, _module: nn.Module, _inputs: object, output: object) -> Tensor | None:
+    def _note(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if threading.get_ident() == self._thread:
+            spatial = (
+                v for v in (*args, *kwargs.values()) if isinstance(v, Tensor) and v.ndim == 4
+            )
+            self.images = next(spatial, torch.empty(0)).detach()
+
+    def _keep(self, _module: nn.Module, inputs: tuple[Any, ...], output: object) -> Tensor | None:
         if threading.get_ident() != self._thread:
             return None
         if not isinstance(output, Tensor):
@@ -425,19 +465,29 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
             )
         if not self.trunk_graph:
             torch.set_grad_enabled(True)
+        if self.trunk_graph and self.order == 2 and self._kernels is None:
+            self._kernels = sdpa_kernel(
+                SDPBackend.MATH
+            )  # for the head; the trunk needs one derivative
+            self._kernels.__enter__()
+        if any(output is given for given in inputs):  # a layer that does nothing, as dropout
+            output = output.view_as(output)
         # A frozen trunk has no graph either, but its head can still be trained through the CAM.
         with_graph = self.trunk_graph and output.requires_grad
-        layout = self.reshape or _layout(self.model, self.module, output)
+        layout = self.reshape or _layout(self.model, self.module, output, self.images.shape[2:])
         kept = output if layout is None else layout(output)
         self.features = kept if with_graph else kept.detach().requires_grad_()
         self._version = self.features._version
         if layout is not None:
             index = _selected(output, kept, layout)
             self.tokens = index if output.ndim == 3 else None
+            self.has_class_token = output.ndim == 3 and index.numel() < output[0].numel()
             flat = self.features.flatten(1)
-            return output.flatten(1).scatter(1, index.expand_as(flat), flat).view_as(output)
+            with torch.enable_grad():  # the model may run its trunk under no_grad
+                return output.flatten(1).scatter(1, index.expand_as(flat), flat).view_as(output)
         is_copied = self.copy or (self.copy is False and not with_graph)
-        return self.features.clone() if is_copied else self.features
+        with torch.enable_grad():
+            return self.features.clone() if is_copied else self.features
 
     def output(self) -> Tensor:
         """Return the last output of the layer, ``(N, K, h, w)``; an error if it did not run."""
@@ -445,13 +495,33 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
             raise ValueError(
                 f"layer must take part in the forward pass, got {self.layer!r}, which did not run"
             )
+        if self.images.ndim == 4 and len(self.images) != len(self.features):
+            raise ValueError(
+                f"layer must have one output for each of {len(self.images)} images, got "
+                f"{len(self.features)} from {self.layer!r}; choose another layer"
+            )
         return self.features
 
-    def check_reach(self, cam: Tensor, images: Tensor, output: Output | None = None) -> None:
-        """Raise if a map of tokens is all zero because the head reads only other tokens."""
-        if self.tokens is None or not cam.numel() or cam.any():
+    def check_map(
+        self, cam: Tensor, features: Tensor, gradient: Tensor, output: Output | None = None
+    ) -> None:
+        """Raise if a map is zero everywhere because of where the layer is.
+
+        That is: if the head reads only other tokens, or reads the cells through a layer norm, whose
+        output does not depend on their scale, so that ``sum_k G_k A_k`` is 0 up to rounding.
+        """
+        if not cam.numel():
             return
-        if not _reaches_output(self.model, self.module, self.tokens, images, output):
+        if any(type(module).__name__.endswith(NORMS) for module in self.model.modules()):
+            most = (gradient.detach() * features.detach()).abs().sum(1).max()
+            if cam.detach().abs().max() < ROUNDING * most:
+                raise ValueError(
+                    f"layer must not be read only through a layer norm, got {self.layer!r}, whose "
+                    "map is zero up to rounding; choose that norm, or an earlier layer"
+                )
+        if self.tokens is None or cam.any() or self.images.ndim != 4:
+            return
+        if not _reaches_output(self.model, self.module, self.tokens, self.images, output):
             raise ValueError(
                 f"layer must influence the output through its cells, got {self.layer!r}, of which "
                 "only the class token is used; choose an earlier layer, such as the first layer "
@@ -475,23 +545,33 @@ def _eager() -> contextlib.AbstractContextManager[object] | None:
     ) from cause
 
 
-def _layout(model: nn.Module, module: nn.Module, output: Tensor) -> Reshape | None:
-    """Return what brings an output to ``(N, K, h, w)``; None if nothing is known or needed."""
+def _layout(
+    model: nn.Module, module: nn.Module, output: Tensor, size: Sequence[int]
+) -> Reshape | None:
+    """Return what brings an output to ``(N, K, h, w)``; None if nothing is known or needed.
+
+    ``size`` is ``(H, W)`` of the images, whose shape the grid has; empty if it is unknown.
+    """
     if output.ndim == 3:
         owner = next((m for m in model.modules() if hasattr(m, "class_token")
                       or hasattr(m, "cls_token")), None)  # fmt: skip
         first = int(getattr(owner, "num_prefix_tokens", 1))
-        side = math.isqrt(max(0, output.shape[1] - first))
-        if owner is None or not side or side**2 != output.shape[1] - first:
+        count, (height, width) = output.shape[1] - first, size or (1, 1)
+        h = math.isqrt(max(0, count) * height // width)
+        if owner is None or not h or count % h or h * width != count // h * height:
             return None
-        return lambda tokens: tokens[:, first:].transpose(1, 2).unflatten(2, (side, side))
+        return lambda tokens: tokens[:, first:].transpose(1, 2).unflatten(2, (h, count // h))
     if output.ndim != 4:
         return None
     second, third, last = output.shape[1:]
-    if third == last != second:
+    channels_first, channels_last = _alike((third, last), size), _alike((second, third), size)
+    if channels_first and not channels_last:
         return None
+    if channels_last and not channels_first:
+        return lambda cells: cells.permute(0, 3, 1, 2)
     # The last module up to here whose channel count fits one of both axes decides. If it fits both,
-    # a linear or layer norm is skipped: it also occurs in networks with channels last.
+    # a linear or layer norm is skipped, as networks of both layouts have them; others have channels
+    # first, and say nothing about the last axis.
     found: list[nn.Module] = []
     for candidate in model.modules():
         found.append(candidate)
@@ -502,13 +582,12 @@ def _layout(model: nn.Module, module: nn.Module, output: Tensor) -> Reshape | No
         names = ("out_channels", "num_features", "num_channels", "out_features", "normalized_shape")
         channels = next((value for name in names if (value := getattr(candidate, name, None))), 0)
         channels = channels[-1] if isinstance(channels, tuple) else channels
-        if channels == last == second and isinstance(
-            candidate, (nn.Linear, nn.LayerNorm, nn.RMSNorm)
-        ):
+        of_last = isinstance(candidate, (nn.Linear, nn.LayerNorm, nn.RMSNorm))
+        if channels == last == second and of_last:
             break
         if channels == second:
             return None
-        if channels == last:
+        if channels == last and of_last:
             return lambda cells: cells.permute(0, 3, 1, 2)
     if second in (third, last):
         raise ValueError(
@@ -519,13 +598,19 @@ def _layout(model: nn.Module, module: nn.Module, output: Tensor) -> Reshape | No
     return None
 
 
+def _alike(grid: tuple[int, int], size: Sequence[int]) -> bool:
+    """Whether a grid has the shape of the images, up to one cell."""
+    return bool(size) and abs(grid[1] * size[0] - grid[0] * size[1]) <= max(size)
+
+
 def _selected(output: Tensor, kept: Tensor, layout: Reshape) -> Tensor:
     """Positions in ``output`` of the elements that ``layout`` selects, ``(1, K * h * w)``."""
     shape = output.shape[1:]
     places = torch.arange(shape.numel(), dtype=torch.float64)  # on the CPU: mps has no float64
     index = layout(places.view(1, *shape)).flatten(1).long().clamp(0, shape.numel() - 1)
     index = index.to(output.device)
-    if kept.ndim != 4 or not torch.equal(kept.flatten(1), output.flatten(1)[:, index[0]]):
+    same = kept.ndim == 4 and kept.flatten(1) == output.flatten(1)[:, index[0]]
+    if kept.ndim != 4 or not (same | kept.flatten(1).isnan()).all():
         raise ValueError(
             "reshape must select and permute elements to (N, K, h, w), got "
             f"{tuple(kept.shape)} from {tuple(output.shape)}; compute nothing in it"
@@ -609,19 +694,22 @@ class evaluating:  # noqa: N801 - used like a function; a generator would be slo
             blocks[0] -= 1
             if not blocks[0]:
                 del _evaluated[self.model]
-                for module in training:
-                    module.training = True
+                own = [module for module in training if type(module).train is not nn.Module.train]
+                for module in own:  # which may do more than set the mode, as LoRA merges weights
+                    module.train()
+                for module in self.model.modules() if own else training:
+                    module.training = module in training
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """Receptive field of a cell of a layer.
+    """Receptive field of the cells of a layer.
 
     Attributes:
         grid: ``(h, w)``, cells of the layer.
         extent: side in pixels of the region that a central cell sees.
-        margin: pixels by which that region extends beyond the cell, on its widest side. Masks of
-            wrong regions are widened by this much.
+        margin: pixels by which the region that a cell sees extends beyond the cell, on its widest
+            side, over all cells. Masks of wrong regions are widened by this much.
     """
 
     grid: tuple[int, int]
@@ -631,9 +719,9 @@ class ReceptiveField:
 
 def receptive_field(
     model: nn.Module, layer: str | nn.Module, size: tuple[int, int, int], *, share: float = 1.0,
-    samples: int = 32, seed: int = 0, reshape: Reshape | None = None,
+    samples: int = 16, seed: int = 0, images: Tensor | None = None, reshape: Reshape | None = None,
 ) -> ReceptiveField:  # fmt: skip
-    """Measure the receptive field of a layer by the gradient of a central cell at the input.
+    """Measure the receptive field of a layer by the gradient of its cells at the input.
 
     Several random images and random signs of the channels are used, so that no path through a ReLU
     or a max pooling is missed. Source of the idea: Luo et al. 2016, "Understanding the effective
@@ -643,10 +731,12 @@ def receptive_field(
         model: any network.
         layer: submodule or dotted name whose output is ``(N, K, h, w)``.
         size: ``(C, H, W)`` of one image.
-        share: of the squared gradient that the region must contain. 1 gives the full extent; a
-            smaller share is useful for deep networks whose full extent covers the image.
+        share: of the squared gradient that the region must contain. 1 gives the full extent, over
+            the cells of a diagonal: without padding, cells at the border see further to one side. A
+            smaller share is that of a central cell, for deep networks that see the whole image.
         samples: number of random images.
         seed: of the images and signs.
+        images: ``(N, C, H, W)``, further images, for networks that random images do not excite.
         reshape: as in :func:`capture`.
 
     >>> receptive_field(nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU()), "1", (1, 9, 9))
@@ -654,63 +744,97 @@ def receptive_field(
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must be in (0, 1], got {share}")
-    energy, grid = cell_energy(model, layer, size, samples=samples, seed=seed, reshape=reshape)
-    return field_of(energy, grid, share=share)
+    energy = cell_energy(
+        model, layer, size, samples=samples, seed=seed, images=images, reshape=reshape
+    )
+    return energy.field(share)
+
+
+@dataclass(frozen=True, eq=False)
+class CellEnergy:
+    """Squared gradients of cells at the input.
+
+    Attributes:
+        grid: ``(h, w)``, cells of the layer.
+        cells: ``(P, 2)``, row and column of cells on a diagonal, and last of a central cell.
+        values: ``(P, H, W)``, the squared gradient of each.
+    """
+
+    grid: tuple[int, int]
+    cells: Tensor
+    values: Tensor
+
+    def field(self, share: float) -> ReceptiveField:
+        """Return the smallest field that contains this share of the squared gradient."""
+        extent, margin = self._extent_and_margin(-1, share)
+        if share == 1:
+            margin = max(self._extent_and_margin(n, 1)[1] for n in range(len(self.cells)))
+        return ReceptiveField(self.grid, extent, margin)
+
+    def _extent_and_margin(self, n: int, share: float) -> tuple[int, int]:
+        energy, cell = self.values[n], self.cells[n]
+        size, grid = torch.tensor(energy.shape), torch.tensor(self.grid)
+        first, end = cell * size // grid, -(-(cell + 1) * size // grid)  # of its own pixels
+        places = energy.nonzero()
+        if not len(places):
+            return 0, 0
+        beyond = torch.cat([first - places.amin(0), places.amax(0) + 1 - end])
+        full = max(0, int(beyond.max()))
+        for margin in range(full + 1) if share < 1 else (full,):
+            top, left = (first - margin).clamp(min=0).tolist()
+            bottom, right = (end + margin).tolist()
+            window = energy[top:bottom, left:right]
+            if window.sum() >= share * energy.sum():
+                break
+        inside = window.nonzero()
+        return int((inside.amax(0) - inside.amin(0)).max()) + 1 if len(inside) else 0, margin
 
 
 def cell_energy(
-    model: nn.Module, layer: str | nn.Module, size: tuple[int, int, int], *, samples: int = 32,
-    seed: int = 0, reshape: Reshape | None = None,
-) -> tuple[Tensor, tuple[int, int]]:  # fmt: skip
-    """Squared gradient ``(H, W)`` of a central cell at the input, and the grid ``(h, w)``.
-
-    Arguments as in :func:`receptive_field`.
-    """
+    model: nn.Module, layer: str | nn.Module, size: tuple[int, int, int], *, samples: int = 16,
+    seed: int = 0, images: Tensor | None = None, reshape: Reshape | None = None,
+) -> CellEnergy:  # fmt: skip
+    """Measure the squared gradient of cells at the input; arguments as :func:`receptive_field`."""
     if samples < 1 or len(size) != 3 or min(size) < 1:
         raise ValueError(f"samples and size (C, H, W) must be at least 1, got {samples} and {size}")
     parameter = next(model.parameters(), torch.empty(0))
     generator = torch.Generator().manual_seed(seed)
     # Of mean 0, so that a channel whose weights have a negative sum responds to some of them.
-    images = torch.randn(samples, *size, generator=generator).to(parameter.device, parameter.dtype)
-    images.requires_grad_()
-    with (
-        evaluating(model), capture(model, layer, reshape=reshape) as captured,
-        torch.autocast(parameter.device.type, enabled=False),
-    ):  # fmt: skip
-        unwrapped(model)(images)
-        features = captured.output()
-        if features.ndim != 4:
-            shape = tuple(features.shape)
-            raise ValueError(f"layer must have an output (N, K, h, w), got {shape}")
-        grid = (features.shape[2], features.shape[3])
-        cell = features[:, :, grid[0] // 2, grid[1] // 2]  # (N, K)
-        signs = torch.randint(0, 2, cell.shape, generator=generator).to(cell) * 2 - 1
-        (gradient,) = torch.autograd.grad((cell * signs).sum(), images)
-    energy = gradient.cpu().double().square().sum((0, 1))  # (H, W)
-    if not energy.any():
+    shown = torch.randn(samples, *size, generator=generator)
+    if images is not None:
+        shown = torch.cat([shown, images.detach().float().cpu()])
+    grid, cells, values = (0, 0), torch.empty(0), torch.empty(0)
+    for start in range(0, len(shown), 8):  # bounds the memory
+        batch = shown[start : start + 8].to(parameter.device, parameter.dtype).requires_grad_()
+        with (
+            evaluating(model), capture(model, layer, reshape=reshape) as captured,
+            torch.autocast(parameter.device.type, enabled=False),
+        ):  # fmt: skip
+            unwrapped(model)(batch)
+            features = captured.output()
+            if features.ndim != 4:
+                shape = tuple(features.shape)
+                raise ValueError(f"layer must have an output (N, K, h, w), got {shape}")
+            if not start:
+                grid = (features.shape[2], features.shape[3])
+                steps = torch.arange(max(grid))[:, None]
+                centre = torch.tensor([[grid[0] // 2, grid[1] // 2]])
+                cells = torch.cat([steps * torch.tensor(grid) // max(grid), centre])
+                values = torch.zeros(len(cells), *size[1:], dtype=torch.float64)
+            count, last = torch.arange(len(batch)), len(cells) - 1
+            # The centre, both ends, and one other cell for each image.
+            for index in (count * 0 + last, count * 0, count * 0 + last - 1,
+                          (start + count) * last // len(shown)):  # fmt: skip
+                rows, columns = cells[index].T
+                cell = features[count, :, rows, columns]  # (N, K)
+                signs = torch.randint(0, 2, cell.shape, generator=generator).to(cell) * 2 - 1
+                (gradient,) = torch.autograd.grad(
+                    (cell * signs).sum(), batch, retain_graph=True, materialize_grads=True
+                )
+                values.index_add_(0, index, gradient.cpu().double().square().sum(1))
+    if not values[-1].any():
         raise ValueError(
-            "layer must respond to random images, got a zero gradient; measure an untrained model"
+            "layer must respond to random images, got no gradient at the input; measure a model "
+            "that is untrained and does not use no_grad, or choose the margin yourself"
         )
-    return energy, grid
-
-
-def field_of(energy: Tensor, grid: tuple[int, int], *, share: float) -> ReceptiveField:
-    """Return the smallest field that contains this share of the squared gradient."""
-    size, (row, column) = energy.shape, (grid[0] // 2, grid[1] // 2)
-    first = [position * side // cells for position, side, cells in
-             zip((row, column), size, grid, strict=True)]  # fmt: skip
-    last = [-(-(position + 1) * side // cells) for position, side, cells in
-            zip((row, column), size, grid, strict=True)]  # fmt: skip
-    for margin in range(max(size) + 1):
-        window = energy[
-            max(0, first[0] - margin) : last[0] + margin,
-            max(0, first[1] - margin) : last[1] + margin,
-        ]
-        inside = window.sum()
-        if (window.count_nonzero() == energy.count_nonzero()) or (
-            share < 1 and inside >= share * energy.sum()
-        ):
-            break
-    rows, columns = window.sum(1).nonzero(), window.sum(0).nonzero()
-    extent = max(int(axis.max() - axis.min()) + 1 if len(axis) else 0 for axis in (rows, columns))
-    return ReceptiveField(grid, extent, margin)
+    return CellEnergy(grid, cells, values)

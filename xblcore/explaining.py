@@ -49,9 +49,6 @@ def explain_batches(
     torch.Size([5, 4, 4])
     torch.Size([5, 4, 4])
     """
-    for method in methods:
-        if method not in cam.CAM_METHODS:
-            raise ValueError(f"methods must be from {', '.join(cam.CAM_METHODS)}, got {method!r}")
     if score not in ("logit", "log_prob"):
         raise ValueError(
             f"score must be 'logit' or 'log_prob', got {score!r}; xblcore.cam.explain takes the "
@@ -62,28 +59,19 @@ def explain_batches(
         with contextlib.suppress(ModuleNotFoundError):
             batches = importlib.import_module("tqdm.auto").tqdm(batches)
     for batch in batches:
-        images = (batch[0] if isinstance(batch, (tuple, list)) else batch).to(device)
-        with (
-            cam.evaluating(model),
-            cam.capture(model, layer, trunk_graph=False, reshape=reshape) as captured,
-        ):
-            logits = cam.logits_of(cam.unwrapped(model)(images), output)
-            classes = cam.predicted(logits) if target is None else target
-            found: dict[str, Tensor] = {}
-            with torch.enable_grad():
-                scores = cam.class_scores(logits, classes, kind=score, head=head)
-                for method in methods:
-                    signed = cam.CAM_METHODS[method](captured.output(), scores)
-                    captured.check_reach(signed, images, output)
-                    found[method] = cam.non_negative(signed, score)
-        if upsample:
-            size = (images.shape[2], images.shape[3])
-            found = {name: enlarged(maps, size) for name, maps in found.items()}
-        found |= {"logits": logits.detach(), "target": torch.as_tensor(classes).expand(len(images))}
+        images = batch[0] if isinstance(batch, (tuple, list)) else batch
+        maps, logits, classes = cam.explained(
+            model, images.to(device) if isinstance(images, Tensor) else images, target,
+            layer=layer, methods=methods, score=score, head=head, reshape=reshape, output=output,
+        )  # fmt: skip
+        found: dict[str, Tensor] = {}
+        for name, values in maps.items():
+            found[name] = enlarged(values, images.shape[2:]) if upsample else values
+        found |= {"logits": logits.detach(), "target": classes.expand(len(images))}
         yield {name: values.cpu() for name, values in found.items()}
 
 
-def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Bring maps ``(N, h, w)`` to ``(N, H, W)``, bilinear.
 
     >>> enlarged(torch.tensor([[[0.0, 2.0]]]), (1, 4))

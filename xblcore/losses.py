@@ -315,8 +315,9 @@ def rrr(input_gradient: Tensor, decoy_mask: Tensor, *, reduction: Reduction = "m
     tensor(4.)
     """
     _check(input_gradient, "input_gradient", decoy_mask)
-    per_sample = (input_gradient * decoy_mask[:, None]).square().sum((1, 2, 3))
-    return _reduce(per_sample, _non_empty(decoy_mask), reduction)
+    marked = input_gradient * decoy_mask[:, None]
+    wide = marked.to(torch.promote_types(marked.dtype, torch.float32))  # squares overflow
+    return _reduce(wide.square().sum((1, 2, 3)), _non_empty(decoy_mask), reduction)
 
 
 def rbr(

@@ -228,9 +228,6 @@ class Average:
     (tensor(1.), 0.5)
     """
 
-    is_differentiable = False
-    full_state_update = False
-
     def __init__(self, name: str, *, options: Mapping[str, float] | None = None) -> None:
         if name not in METRICS:
             raise ValueError(f"name must be one of {', '.join(METRICS)}, got {name!r}")

@@ -134,7 +134,7 @@ def one_image_with_batch_norm() -> object:
 
 
 def batched(**options) -> object:
-    return explaining.explain_batches(toys.fc_net(), [], layer="features", **options)
+    return explaining.explain_batches(toys.fc_net(), [toys.images()], layer="features", **options)
 
 
 def field(layer="features", **options) -> cam.ReceptiveField:
@@ -208,6 +208,9 @@ CASES = [
     (lambda: xbl(weight=NAN), "weight must be at least 0 and finite, got nan"),
     (lambda: xbl(every=0), "every must be at least 1 and finite, got 0"),
     (lambda: xbl(every=1.5), "every must be a whole number, got 1.5"),
+    (lambda: xbl(head="bce"), "head must be 'softmax', 'sigmoid' or None, got 'bce'"),
+    (lambda: xbl()(*BATCH, WRONG / 255), "object_mask must be above 0.5 .*, got at most 0.0039"),
+    (lambda: xbl(head="sigmoid").suggest_weight(*BATCH, WRONG), "labels must have the shape of"),
     (lambda: xbl(layer="head.1")(*BATCH, WRONG), r"layer must have an output .*, got \(3, 80\) f"),
     (lambda: one_cell(), r"layer must have .* several cells, got \(3, 4, 1, 1\) from '1'"),
     (lambda: frozen().suggest_weight(*BATCH, WRONG), "model must have a parameter with requires"),
@@ -216,14 +219,14 @@ CASES = [
     (lambda: xbl()(*BATCH, WRONG[:1]), r"object_mask must be a tensor \(3, .*, got \(1, 8, 8\)"),
     (lambda: xbl()(*BATCH, None, WRONG * 255), r"wrong_mask must be boolean or in .*, got 0 to 25"),
     (lambda: xbl()(*BATCH, WRONG.numpy()), r"object_mask must be .*, got ndarray; pass torch.a"),
-    (lambda: xbl()(BATCH[0], LABELS + 2, WRONG), r"target must be in \[0, 3\), got 3"),
+    (lambda: xbl()(BATCH[0], [0, 1, 2], WRONG), "labels must be a tensor, got list"),
     (lambda: xbl()(BATCH[0], LABELS[:2], WRONG), r"labels must be \(N,\) or .* \(3, 3\), got \(2,"),
     (lambda: xbl(margin=9)(*BATCH, None, WRONG), "margin must leave cells that do not see the wro"),
     (lambda: xbl().penalty(BATCH[0][:, :, 0, 0], LABELS, WRONG), "penalty must follow a forward p"),
     (lambda: xbl().suggest_weight(*BATCH), "penalty must have a gradient to compare, got none; pa"),
     (lambda: one_image_with_batch_norm(), "at least two images .*, got one; pass drop_last=True"),
     (lambda: list(batched(score="projection")), "score must be 'logit' or 'log_prob', got 'p"),
-    (lambda: list(batched(methods=["cam"])), "methods must be from grad_cam, hires_cam, got 'cam'"),
+    (lambda: list(batched(methods=["cam"])), "method must be one of .*, got 'cam'"),
     (lambda: explaining.overlay(IMAGES, MAP[:1]), r"images and maps must be .*, got \(3, 1, 2, 2"),
     (lambda: explaining.overlay(IMAGES + 2, MAP), r"images must be in \[0, 1\], got .* undo their"),
     (lambda: explaining.overlay(IMAGES, MAP, strength=2), r"strength must be in \[0, 1\], got 2"),
@@ -242,7 +245,7 @@ CASES = [
     (lambda: cam.hires_cam(LEAF, torch.zeros(3)), "scores must be differentiable .* without a gr"),
     (lambda: cam.grad_cam(LEAF, bad(1).requires_grad_()), "must depend on features, got scores of"),
     (lambda: field(share=0.0), r"share must be in \(0, 1\], got 0.0"),
-    (lambda: field("head.1"), r"layer must have an output \(N, K, h, w\), got \(32, 5\)"),
+    (lambda: field("head.1"), r"layer must have an output \(N, K, h, w\), got \(8, 5\)"),
     (lambda: cam.receptive_field(unresponsive(), "1", (1, 9, 9)), "layer must respond to random i"),
     (lambda: losses.xbl_d(MAP, MAP, form="sum"), "form must be 'mass' or 'share', got 'sum'"),
     (lambda: losses.xbl_d(MAP, bad(-0.5, 2, 2)), "distance must be .* and finite, got -0.5"),

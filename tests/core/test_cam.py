@@ -12,6 +12,7 @@ import weakref
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tests.core import toys
 from xblcore import cam
@@ -243,5 +244,69 @@ def test_the_last_forward_pass_is_captured() -> None:
 def test_the_first_order_keeps_fused_attention(order: cam.Order) -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3))
     with cam.capture(model, "0", order=order):
+        assert torch.backends.cuda.flash_sdp_enabled()  # before the layer
+        model(torch.ones(1, 1, 3, 3))
         assert torch.backends.cuda.flash_sdp_enabled() is (order == 1)
         assert torch.backends.cuda.math_sdp_enabled()
+
+
+class Merging(nn.Linear):
+    """Does more than to set the mode, as LoRA does, which merges weights in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.merged = False
+
+    def train(self, mode: bool = True) -> Merging:
+        self.merged = not mode
+        return super().train(mode)
+
+
+def test_modules_that_act_when_the_mode_changes_are_restored() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), Merging(), nn.Dropout())
+    model[3].eval()
+    cam.explain(model, torch.rand(1, 1, 3, 3), layer="0")
+    assert not model[2].merged
+    assert [module.training for module in model] == [True, True, True, False]
+
+
+class Skip(nn.Module):
+    """A layer that does nothing, with a skip connection around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.nothing, self.head = nn.Conv2d(1, 2, 3), nn.Identity(), nn.Linear(8, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.first(images)
+        return self.head((features.square() + 3 * self.nothing(features)).flatten(1))
+
+
+def test_a_layer_that_does_nothing_has_one_map() -> None:
+    """Only what passes through the layer counts, with and without a graph."""
+    model = Skip()
+    images = torch.rand(2, 1, 4, 4, generator=toys.seeded())
+    maps = [cam.explain(model, images, 1, layer="nothing", create_graph=graph)
+            for graph in (False, True)]  # fmt: skip
+    with torch.no_grad():
+        features, weights = model.first(images), model.head.weight[1].view(2, 2, 2)
+    expected = (3 * weights * features).sum(1).relu()
+    for found in maps:
+        torch.testing.assert_close(found.detach(), expected)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_tokens_inside_a_checkpointed_block_are_an_error(order: cam.Order) -> None:
+    block = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    model = nn.Sequential(nn.Flatten(2), block, nn.Flatten(), nn.Linear(16, 3))
+    whole = block.forward
+    block.forward = lambda tokens: checkpoint(whole, tokens, use_reentrant=False)
+
+    def grid(tokens: torch.Tensor) -> torch.Tensor:
+        return tokens.unflatten(2, (2, 2))
+
+    images = torch.rand(2, 4, 2, 2, requires_grad=True)
+    with cam.capture(model, "1.0", order=order, reshape=grid) as captured:
+        scores = model(images)[:, 0]
+    with pytest.raises(ValueError, match="choose a layer outside of checkpointed blocks"):
+        cam.hires_cam(captured.output(), scores, create_graph=True, order=order)

@@ -101,9 +101,25 @@ def test_two_classes_have_the_mean_penalty_over_all_signs_in_every_step(head) ->
     assert [*found] == [pytest.approx(sum(by_signs) / 4)]
 
 
+def test_a_trained_network_is_measured_on_its_own_images() -> None:
+    """Random images may excite no cell of it."""
+    model = nn.Sequential(nn.Conv2d(3, 1, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 2))
+    nn.init.constant_(model[0].weight, 1.0)
+    nn.init.constant_(model[0].bias, -1e4)
+    with pytest.raises(ValueError, match="layer must respond to random images, got no gradient"):
+        XBLDLoss(model, layer="1", weight=1.0)(IMAGES, LABELS % 2, None, OBJECT)
+    _, penalty = XBLDLoss(model, layer="1", weight=1.0)(1e4 * IMAGES, LABELS % 2, None, OBJECT)
+    assert penalty > 0
+
+
 def loss_cells(grid: tuple[int, int]) -> Tensor:
     """Distance map of the first image on a grid."""
     return toys.to_distance(torch.from_numpy(to_grid(OBJECT[:1].numpy(), grid)))
+
+
+class Transposed(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.transpose(1, 2)
 
 
 def test_a_class_token_is_reported_once() -> None:
@@ -118,6 +134,10 @@ def test_a_class_token_is_reported_once() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         loss(IMAGES, LABELS % 2, OBJECT)
+        patches = nn.Sequential(nn.Conv2d(3, 6, 2, 2), nn.Flatten(2), Transposed(), nn.Flatten(),
+                                nn.Linear(96, 2))  # fmt: skip
+        patches.cls_token, patches.num_prefix_tokens = None, 0  # as timm's models without one
+        XBLDLoss(patches, layer="2", weight=1.0)(IMAGES, LABELS % 2, OBJECT)
 
 
 def test_the_suggested_weight_depends_on_the_head_and_not_on_the_form_of_the_labels() -> None:

@@ -11,7 +11,7 @@ from xblcore.cam import ReceptiveField, receptive_field
 
 
 def closed_form(network: nn.Sequential, size: tuple[int, int, int]) -> ReceptiveField:
-    """Extent and margin of the central cell, axis by axis, clipped to the image.
+    """Extent of the central cell and margin of all, axis by axis, clipped to the image.
 
     Cell ``i`` sees the pixels from ``i * jump + start``, ``extent`` of them (Araujo et al. 2019).
     """
@@ -31,13 +31,14 @@ def closed_form(network: nn.Sequential, size: tuple[int, int, int]) -> Receptive
             cells = (cells + 2 * padding - reach - 1) // stride + 1
             start, extent = start - padding * jump, extent + reach * jump
             jump *= stride
-        i = cells // 2
-        first = max(0, i * jump + start)
-        last = min(side, i * jump + start + extent)  # exclusive
-        own = (i * side // cells, -(-(i + 1) * side // cells))
         grid.append(cells)
-        extents.append(last - first)
-        margins.append(max(own[0] - first, last - own[1], 0))
+        for i in range(cells):
+            first = max(0, i * jump + start)
+            last = min(side, i * jump + start + extent)  # exclusive
+            own = (i * side // cells, -(-(i + 1) * side // cells))
+            margins.append(max(own[0] - first, last - own[1], 0))
+            if i == cells // 2:
+                extents.append(last - first)
     return ReceptiveField((grid[0], grid[1]), max(extents), max(margins))
 
 
@@ -57,6 +58,18 @@ STACKS = {
         (1, 22, 22),
     ),
     "even and oblong kernels": ([nn.Conv2d(1, 2, (2, 6)), nn.AvgPool2d((1, 2))], (1, 15, 30)),
+    "LeNet-5": (
+        [
+            nn.Conv2d(1, 6, 5),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+        ],
+        (1, 32, 32),
+    ),
+    "odd side": ([nn.Conv2d(1, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, 2, 1)], (1, 33, 33)),
     "overlapping pooling": ([nn.Conv2d(1, 4, 3, 1, 1), nn.MaxPool2d(3, 2, 1)], (1, 16, 16)),
     "wider than the image": ([nn.Conv2d(1, 2, 9, padding=4)] * 1, (1, 5, 7)),
 }
@@ -92,7 +105,7 @@ def test_channels_that_no_image_in_0_to_1_activates_are_seen() -> None:
 
 def test_a_normalisation_over_the_image_sees_all_of_it() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.GroupNorm(1, 2))
-    assert receptive_field(network, "1", (1, 9, 9)) == ReceptiveField((9, 9), 9, 4)
+    assert receptive_field(network, "1", (1, 9, 9)) == ReceptiveField((9, 9), 9, 8)
     assert receptive_field(network, "0", (1, 9, 9)) == ReceptiveField((9, 9), 3, 1)
 
 

@@ -80,6 +80,17 @@ class Attention(nn.Module):
         return self.out(functional.scaled_dot_product_attention(q, k, v)[:, 0, 0])
 
 
+class SelfAttention(nn.Module):
+    """Every token attends to all, with a skip connection."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens + functional.scaled_dot_product_attention(tokens, tokens, tokens)
+
+
+def attended() -> nn.Sequential:
+    return nn.Sequential(Tokens(), SelfAttention())
+
+
 def conv() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 5, 2, 2), nn.Tanh())
 
@@ -133,6 +144,12 @@ def checkpointed(part: str) -> Callable[[nn.Module], nn.Module]:
     return change
 
 
+def without_graph(model: nn.Module) -> nn.Module:
+    inner = model.trunk.requires_grad_(False)
+    model.trunk = Lambda(torch.no_grad()(inner), inner)
+    return model
+
+
 def autocast(dtype: torch.dtype) -> Callable[[], Any]:
     return lambda: torch.autocast("cpu", dtype)
 
@@ -151,9 +168,9 @@ def drop_in(model: nn.Module) -> nn.Module:
     return model
 
 
-NHWC, VIT = {"trunk": channels_last, "spatial": channels_first, "head": lambda: Head(96)}, {
-    "trunk": Tokens, "head": Attention, "spatial": tokens_to_cells,
-}  # fmt: skip
+NHWC = {"trunk": channels_last, "spatial": channels_first, "head": lambda: Head(96)}
+CLASS = {"head": Attention, "spatial": tokens_to_cells}
+VIT = {"trunk": Tokens, **CLASS}
 HALF = {"dtype": torch.float32, "tolerance": 0.05}
 CASES = {
     "cnn": Case(),
@@ -191,6 +208,10 @@ CASES = {
     "checkpointed trunk": Case(change=checkpointed("trunk")),
     "checkpointed head": Case(change=checkpointed("head")),
     "frozen trunk": Case(change=frozen("trunk")),
+    "frozen trunk, run under no_grad": Case(change=without_graph, options={"margin": 0}),
+    "attention in a checkpointed trunk": Case(
+        trunk=attended, change=checkpointed("trunk"), options={"margin": 0}, **CLASS
+    ),
     "frozen head": Case(change=frozen("head")),
     "eval mode": Case(change=lambda model: model.eval()),
     "deterministic hooks": Case(change=drop_in),
@@ -256,7 +277,7 @@ def test_penalty_and_gradient(name: str) -> None:
     if name == "eval mode":
         own.eval()
     if "frozen" in name:
-        own.get_submodule(name.removeprefix("frozen ")).requires_grad_(False)
+        own.get_submodule(name.split(",")[0].removeprefix("frozen ")).requires_grad_(False)
     features = own.trunk.register_forward_hook(
         lambda _m, _i, out: out if out.requires_grad else out.detach().requires_grad_()
     )
@@ -319,7 +340,7 @@ def test_explain(name: str, method: cam.CamMethod) -> None:
                 gradient = gradient.mean((1, 2), keepdim=True)
             maps.append((gradient * one).sum(0).relu().detach())
         model = case.change(toys.randomised(Net(case.trunk(), case.head(), case.wrap)).double())
-        options = {k: v for k, v in case.options.items() if k != "order"}
+        options = {k: v for k, v in case.options.items() if k not in ("order", "margin")}
         with case.context():
             found = cam.explain(model, images, target, layer="trunk", method=method, **options)
         torch.testing.assert_close(found, torch.stack(maps))
@@ -331,7 +352,7 @@ def test_explain(name: str, method: cam.CamMethod) -> None:
     ("name", "layer"),
     [
         ("vit_b_16", "encoder.layers.encoder_layer_1.ln_1"),  # the last block, at its input
-        ("swin_t", "features.7"),
+        ("swin_t", "norm"),
         ("convnext_tiny", "features.7"),
         ("densenet121", "features.denseblock2"),
         ("resnet18", "layer4"),
@@ -361,6 +382,7 @@ def test_networks_of_torchvision(name: str, layer: str) -> None:
         expected = product.sum(3 if name == "swin_t" else 1)
     found = cam.explain(model, images, 1, layer=layer)
     scale = expected.abs().max()
+    assert scale > 1e-3 * product.abs().max(), "more than rounding"
     torch.testing.assert_close(found / scale, expected.relu().detach() / scale, rtol=0, atol=1e-4)
     loss = XBLDLoss(model, layer=layer, weight=1.0, margin=0)
     object_mask = torch.zeros(2, 64, 64)
@@ -369,3 +391,84 @@ def test_networks_of_torchvision(name: str, layer: str) -> None:
     penalty.backward()
     assert penalty > 0
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def small_vit() -> nn.Module:
+    models = toys.torchvision_models()
+    vit = models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=2)
+    nn.init.normal_(vit.heads.head.weight)
+    return vit
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("swin_t", "features.7"),
+        ("convnext_tiny", "features.5"),
+        ("vit", "encoder.layers.encoder_layer_0"),
+    ],
+)
+def test_a_layer_that_only_a_layer_norm_reads_is_an_error(name: str, layer: str) -> None:
+    """The norm does not depend on the scale of a cell, so ``sum_k G_k A_k`` is 0 (Euler)."""
+    torch.manual_seed(0)
+    side = 32 if name == "vit" else 64
+    model = (
+        small_vit() if name == "vit" else toys.torchvision_models().get_model(name, weights=None)
+    )
+    images, message = torch.rand(2, 3, side, side), f"read only through a layer norm, got '{layer}'"
+    with pytest.raises(ValueError, match=message):
+        cam.explain(model, images, 1, layer=layer)
+    with pytest.raises(ValueError, match=message):
+        XBLDLoss(model, layer=layer, weight=1.0)(images, torch.ones(2).long(), images[:, 0] > 0.5)
+
+
+class Concatenation(nn.Module):
+    """As in DenseNet: the last inner convolution has fewer channels than the output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Conv2d(3, 8, 3, padding=1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.cat([inputs, self.inner(inputs)], 1)
+
+
+def test_the_layout_of_oblong_images() -> None:
+    """The shape of the images tells the axes apart, for feature maps and for tokens."""
+    oblong = torch.rand(2, 3, 6, 8)
+    network = nn.Sequential(Concatenation(), nn.Flatten(), nn.LazyLinear(2))
+    network(oblong)
+    assert cam.explain(network, oblong, 0, layer="0").shape == (2, 6, 8)
+    wide = torch.rand(2, 3, 8, 32)  # 4x16 patches, as many as 8x8
+    expected = []
+    network = nn.Sequential(Tokens(), Attention())
+    for reshape in (None, lambda tokens: tokens[:, 1:].transpose(1, 2).unflatten(2, (4, 16))):
+        expected.append(cam.explain(network, wide, 0, layer="0", reshape=reshape))
+    assert expected[0].shape == (2, 4, 16)
+    assert torch.equal(*expected)
+    last = nn.Sequential(Lambda(lambda x: x.permute(0, 2, 3, 1)), nn.Flatten(), nn.LazyLinear(2))
+    images = torch.rand(2, 6, 4, 6)  # channels last with as many channels as columns
+    last(images)
+    assert cam.explain(last, images, 0, layer="0").shape == (2, 4, 6)
+
+
+def test_batch_norm_behind_the_layer_does_not_cancel_two_classes() -> None:
+    """Batch norm subtracts what the images have in common, so their signs must differ."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1),
+        nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2),
+    )  # fmt: skip
+    toys.randomised(model)
+    images = torch.rand(32, 3, 8, 8, generator=toys.seeded())
+    everything = torch.ones(32, 8, 8, dtype=torch.bool)  # penalised with c = 1: the mass of the map
+    loss = XBLDLoss(model, layer="1", weight=1.0, ramp_steps=0, wrong=1.0, margin=0)
+    everything[:, 4, 4] = False
+    _, penalty = loss(images, torch.zeros(32).long(), None, everything)
+    features = model[:2](images)
+    logits = model[2:](features)
+    total = 0.0
+    for n in range(32):
+        half = (logits[n, 1] - logits[n, 0]) / 2
+        (gradient,) = torch.autograd.grad(half, features, retain_graph=True)
+        total += (gradient[n] * features[n]).sum(0).abs().flatten().sum().item() / 32
+    assert 0.9 < penalty.item() / total < 1.1  # with one sign for all images: 0.55

@@ -267,8 +267,16 @@ def test_where_masks_are_found(tmp_path):
     assert found.examples.decoy_mask.any((1, 2)).tolist() == [False, False, False, True, True]
     assert found.classes == ("a", "b")
     assert found.skipped.keys() == {f"masks/{name}" for name in [*stray, "wrong/3.png"]}
-    nothing_yet = read_folder(tmp_path, annotations=tmp_path / "new")
+    with pytest.warns(UserWarning, match="annotations: no folder '.*new', so no masks"):
+        nothing_yet = read_folder(tmp_path, annotations=tmp_path / "new")
     assert not nothing_yet.examples.object_mask.any()
+
+
+def test_masks_without_a_layer_are_no_class(tmp_path: Path) -> None:
+    for name in ("a/1.jpg", "b/2.jpg", "masks/1.png"):
+        save(tmp_path / name)
+    with pytest.warns(UserWarning, match="masks/1.png: .* name it like object/a/1.png"):
+        assert read_folder(tmp_path).classes == ("a", "b")
 
 
 def frames(path: Path) -> None:

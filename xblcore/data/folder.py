@@ -87,6 +87,8 @@ def read_folder(
     if classes is not None and (not classes or len({*classes}) < len(classes)):
         raise ValueError(f"classes must be different names, or None, got {tuple(classes)}")
     root, home = Path(folder), annotations_folder(folder, annotations)
+    if annotations is not None and not home.is_dir():
+        warnings.warn(f"annotations: no folder {str(annotations)!r}, so no masks", stacklevel=2)
     names, skipped = find_images(root, annotations=home)
     images: dict[str, Pixels] = {}
     for name in names:
@@ -143,7 +145,8 @@ def find_images(
     root, home = Path(folder), annotations_folder(folder, annotations)
     if not root.is_dir():
         raise ValueError(f"folder must be an existing folder, got {str(root)!r}")
-    below = [p for p in _folders(root) if p.name != ANNOTATIONS and p.resolve() != home.resolve()]
+    below = [p for p in _folders(root)
+             if p.name not in (ANNOTATIONS, MASKS) and p.resolve() != home.resolve()]  # fmt: skip
     flat, in_classes = _files(root), [path for one in below for path in _files(one)]
     skipped: dict[str, str] = {}
     if in_classes or not flat:
@@ -178,8 +181,7 @@ def annotations_folder(folder: str | Path, annotations: str | Path | None = None
     if annotations is not None:
         return Path(annotations)
     usual, other = Path(folder) / ANNOTATIONS, Path(folder) / MASKS
-    has_masks = any((other / layer).is_dir() for layer in LAYERS)
-    return other if has_masks and not usual.exists() else usual
+    return other if other.is_dir() and not usual.exists() else usual
 
 
 def find_masks(home: Path, names: Sequence[str]) -> tuple[dict[Key, Path], dict[Path, str]]:

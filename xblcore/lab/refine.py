@@ -179,7 +179,8 @@ def refine(
         warnings.warn("all labels are the same; give images of several classes", stacklevel=2)
     layer = layer or last_spatial_layer(model, examples.take(slice(1)).inputs())
     channels, height, width = examples.images.shape[1:]
-    sees = narrowed_field(model, layer, (channels, height, width))
+    own = examples.take(slice(8)).inputs()
+    sees = narrowed_field(model, layer, (channels, height, width), images=own)
     sees = sees if margin is None else replace(sees, margin=margin)
     training, rest = _split(examples, held_out, seed)
     training = training.on_grid(sees.grid, margin=sees.margin)

@@ -45,6 +45,7 @@ def marks(data: task.Data, whose: str) -> Examples:
     first = data["train"].take(slice(0, COUNT))
     if whose == "mine":
         images, annotations = folders(data)
+        annotations.mkdir(parents=True, exist_ok=True)
         painted = read_folder(images, grey=True, annotations=annotations).examples
         if painted.decoy_mask.any():
             return replace(painted, labels=first.labels)

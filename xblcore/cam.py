@@ -322,7 +322,9 @@ def explained(
 
     def attempt(copy: bool | None) -> tuple[dict[CamMethod, Tensor], Tensor, Tensor]:
         graph = create_graph or bool(copy)
-        with capture(model, layer, trunk_graph=graph, copy=copy, reshape=reshape) as captured:
+        with capture(
+            model, layer, trunk_graph=graph, copy=copy, reshape=reshape, images=images
+        ) as captured:
             logits = logits_of(unwrapped(model)(images), output)
             features = captured.output()
             classes = predicted(logits) if target is None else target
@@ -335,10 +337,11 @@ def explained(
             else:
                 scores = class_scores(logits, classes, kind=score, head=head, generator=generator)
             pair = with_gradient(features, scores, create_graph, chosen=chosen)
-            signed = {method: ARITHMETIC[method](*pair) for method in methods}
-            for cam in signed.values():
-                captured.check_map(cam, *pair, output)
-            maps = {method: non_negative(cam, score) for method, cam in signed.items()}
+            maps: dict[CamMethod, Tensor] = {}
+            for method in methods:
+                signed = ARITHMETIC[method](*pair)
+                captured.check_map(signed, pair if method == "hires_cam" else None, output)
+                maps[method] = non_negative(signed, score)
             return maps, logits, torch.as_tensor(classes)
 
     if create_graph:
@@ -388,10 +391,9 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
         reshape: brings the output of the layer to ``(N, K, h, w)`` by selecting and permuting its
             elements; None recognises ``(N, h, w, K)`` and class tokens.
 
-    Leaving the block removes the hooks and restores the gradient mode.
+        images: ``(N, C, H, W)``, the input of the model; None: its first input of this shape.
 
-    Attributes:
-        images: first input ``(N, C, H, W)`` of the model, without a graph; empty if there is none.
+    Leaving the block removes the hooks and restores the gradient mode.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 3))
     >>> with capture(model, "0") as captured:
@@ -403,6 +405,7 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
     def __init__(
         self, model: nn.Module, layer: str | nn.Module, *, trunk_graph: bool = True,
         order: Order = 2, copy: bool | None = True, reshape: Reshape | None = None,
+        images: Tensor | None = None,
     ) -> None:  # fmt: skip
         if torch.is_inference_mode_enabled():
             raise ValueError("gradients must be enabled, got inference_mode; use torch.no_grad()")
@@ -419,16 +422,16 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
         self._version = 0  # of the features when captured; an in-place operation raises it
         self.tokens: Tensor | None = None  # positions that were selected from tokens
         self.has_class_token = False
-        self.images = torch.empty(0)
+        self._given, self.images = images, torch.empty(0) if images is None else images
 
     def __enter__(self) -> Self:
         self._stance = _eager()
         self._thread = threading.get_ident()
         self._kernels: contextlib.AbstractContextManager[None] | None = None
-        self._handles = (
-            self.model.register_forward_pre_hook(self._note, with_kwargs=True),
-            self.module.register_forward_hook(self._keep),
-        )
+        self._handles = [self.module.register_forward_hook(self._keep)]
+        if self._given is None:
+            note = self.model.register_forward_pre_hook(self._note, with_kwargs=True)
+            self._handles.append(note)
         self._grad_mode = torch.is_grad_enabled()
         torch.set_grad_enabled(self.trunk_graph)
         if self._stance is not None:
@@ -466,12 +469,11 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
         if not self.trunk_graph:
             torch.set_grad_enabled(True)
         if self.trunk_graph and self.order == 2 and self._kernels is None:
-            self._kernels = sdpa_kernel(
-                SDPBackend.MATH
-            )  # for the head; the trunk needs one derivative
+            # For the head only: the trunk needs no second derivative.
+            self._kernels = sdpa_kernel(SDPBackend.MATH)
             self._kernels.__enter__()
-        if any(output is given for given in inputs):  # a layer that does nothing, as dropout
-            output = output.view_as(output)
+        if inputs and inputs[0] is output:  # a layer that does nothing, such as dropout
+            output = inputs[0].view_as(inputs[0])
         # A frozen trunk has no graph either, but its head can still be trained through the CAM.
         with_graph = self.trunk_graph and output.requires_grad
         layout = self.reshape or _layout(self.model, self.module, output, self.images.shape[2:])
@@ -485,9 +487,10 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
             flat = self.features.flatten(1)
             with torch.enable_grad():  # the model may run its trunk under no_grad
                 return output.flatten(1).scatter(1, index.expand_as(flat), flat).view_as(output)
-        is_copied = self.copy or (self.copy is False and not with_graph)
-        with torch.enable_grad():
-            return self.features.clone() if is_copied else self.features
+        if self.copy or (self.copy is False and not with_graph):
+            with torch.enable_grad():
+                return self.features.clone()
+        return self.features
 
     def output(self) -> Tensor:
         """Return the last output of the layer, ``(N, K, h, w)``; an error if it did not run."""
@@ -495,7 +498,7 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
             raise ValueError(
                 f"layer must take part in the forward pass, got {self.layer!r}, which did not run"
             )
-        if self.images.ndim == 4 and len(self.images) != len(self.features):
+        if self.images.ndim == 4 and self.images.shape[0] != self.features.shape[0]:
             raise ValueError(
                 f"layer must have one output for each of {len(self.images)} images, got "
                 f"{len(self.features)} from {self.layer!r}; choose another layer"
@@ -503,17 +506,18 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
         return self.features
 
     def check_map(
-        self, cam: Tensor, features: Tensor, gradient: Tensor, output: Output | None = None
+        self, cam: Tensor, pair: tuple[Tensor, Tensor] | None, output: Output | None = None
     ) -> None:
         """Raise if a map is zero everywhere because of where the layer is.
 
-        That is: if the head reads only other tokens, or reads the cells through a layer norm, whose
-        output does not depend on their scale, so that ``sum_k G_k A_k`` is 0 up to rounding.
+        That is: if the head reads only other tokens, or, for a HiResCAM of features and gradient
+        (``pair``), reads the cells through a layer norm, whose output does not depend on their
+        scale, so that ``sum_k G_k A_k`` is 0 up to rounding.
         """
         if not cam.numel():
             return
-        if any(type(module).__name__.endswith(NORMS) for module in self.model.modules()):
-            most = (gradient.detach() * features.detach()).abs().sum(1).max()
+        if pair and any(type(one).__name__.endswith(NORMS) for one in _modules(self.model)):
+            most = (pair[0].detach() * pair[1].detach()).abs().sum(1).max()
             if cam.detach().abs().max() < ROUNDING * most:
                 raise ValueError(
                     f"layer must not be read only through a layer norm, got {self.layer!r}, whose "
@@ -564,6 +568,8 @@ def _layout(
     if output.ndim != 4:
         return None
     second, third, last = output.shape[1:]
+    if third == last and abs(second - third) > 1 and (not size or size[0] == size[1]):
+        return None  # the usual case, quickly
     channels_first, channels_last = _alike((third, last), size), _alike((second, third), size)
     if channels_first and not channels_last:
         return None
@@ -645,6 +651,15 @@ def unwrapped(model: nn.Module) -> nn.Module:
             return model
 
 
+def _modules(model: nn.Module) -> list[nn.Module]:
+    """All modules, some of them twice if they are shared; faster than ``model.modules()``."""
+    found = [model]
+    for module in found:  # grows
+        if module._modules:
+            found += [child for child in module._modules.values() if child is not None]
+    return found
+
+
 def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     """Return a submodule of ``model``, by dotted name or checked to belong to it."""
     model = unwrapped(model)
@@ -679,12 +694,8 @@ class evaluating:  # noqa: N801 - used like a function; a generator would be slo
         with _lock:
             blocks, training = _evaluated.setdefault(self.model, ([0], set()))
             blocks[0] += 1
-            waiting, before = [self.model], len(training)
-            for module in waiting:  # grows; faster than model.modules()
-                if module.training:
-                    training.add(module)
-                if module._modules:
-                    waiting += [child for child in module._modules.values() if child is not None]
+            before = len(training)
+            training.update(module for module in _modules(self.model) if module.training)
             if len(training) > before:
                 self.model.eval()
 

@@ -228,7 +228,7 @@ class XBLDLoss(nn.Module):
             scores = _projection(logits, head, generator)
             pair = cam.with_gradient(features, scores, graph, self.order)
             signed = cam.ARITHMETIC["hires_cam"](*pair)
-        captured.check_map(signed, *pair, self.output)
+        captured.check_map(signed, pair, self.output)
         return factor * losses.xbl_d(signed.abs(), distance.to(signed.device))
 
     def suggest_weight(

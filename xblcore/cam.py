@@ -570,11 +570,9 @@ def _layout(
     second, third, last = output.shape[1:]
     if third == last and abs(second - third) > 1 and (not size or size[0] == size[1]):
         return None  # the usual case, quickly
-    channels_first, channels_last = _alike((third, last), size), _alike((second, third), size)
-    if channels_first and not channels_last:
+    first_fits, last_fits = _alike((third, last), size), _alike((second, third), size)
+    if first_fits and not last_fits:
         return None
-    if channels_last and not channels_first:
-        return lambda cells: cells.permute(0, 3, 1, 2)
     # The last module up to here whose channel count fits one of both axes decides. If it fits both,
     # a linear or layer norm is skipped, as networks of both layouts have them; others have channels
     # first, and say nothing about the last axis.
@@ -584,6 +582,7 @@ def _layout(
         if candidate is module:
             found += [inner for inner in module.modules() if inner is not module]
             break
+    axis = 0  # of the channels; 0: unknown
     for candidate in reversed(found):
         names = ("out_channels", "num_features", "num_channels", "out_features", "normalized_shape")
         channels = next((value for name in names if (value := getattr(candidate, name, None))), 0)
@@ -591,11 +590,13 @@ def _layout(
         of_last = isinstance(candidate, (nn.Linear, nn.LayerNorm, nn.RMSNorm))
         if channels == last == second and of_last:
             break
-        if channels == second:
-            return None
-        if channels == last and of_last:
-            return lambda cells: cells.permute(0, 3, 1, 2)
-    if second in (third, last):
+        if channels == second or (channels == last and of_last):
+            axis = 1 if channels == second else 3
+            break
+    only_last_fits = last_fits and not first_fits
+    if axis == 3 or (only_last_fits and not axis):
+        return lambda cells: cells.permute(0, 3, 1, 2)
+    if only_last_fits or (not axis and second in (third, last)):
         raise ValueError(
             f"layer must have a known layout, got shape {tuple(output.shape)}; pass "
             "reshape=lambda cells: cells.permute(0, 3, 1, 2) if the channels are last, else "

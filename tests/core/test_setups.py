@@ -446,6 +446,10 @@ def test_the_layout_of_oblong_images() -> None:
         expected.append(cam.explain(network, wide, 0, layer="0", reshape=reshape))
     assert expected[0].shape == (2, 4, 16)
     assert torch.equal(*expected)
+    pooled = nn.Sequential(nn.Conv2d(3, 8, 1), nn.AdaptiveAvgPool2d((8, 4)), nn.Flatten(),
+                           nn.Linear(256, 2))  # fmt: skip
+    with pytest.raises(ValueError, match="layer must have a known layout, got shape"):
+        cam.explain(pooled, torch.rand(2, 3, 8, 8), 0, layer="1")  # a grid unlike the images
     last = nn.Sequential(Lambda(lambda x: x.permute(0, 2, 3, 1)), nn.Flatten(), nn.LazyLinear(2))
     images = torch.rand(2, 6, 4, 6)  # channels last with as many channels as columns
     last(images)

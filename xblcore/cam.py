@@ -19,14 +19,13 @@ import contextlib
 import math
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 CamMethod = Literal["grad_cam", "hires_cam"]
 ScoreKind = Literal["logit", "log_prob", "projection"]
@@ -198,8 +197,9 @@ def _by_cell(features: Tensor, gradient: Tensor) -> Tensor:
 
 CAM_METHODS = {"grad_cam": grad_cam, "hires_cam": hires_cam}
 ARITHMETIC = {"grad_cam": _averaged, "hires_cam": _by_cell}
+KERNELS = ("flash_sdp", "mem_efficient_sdp", "cudnn_sdp", "math_sdp")  # of attention
 NORMS = ("LayerNorm", "LayerNorm2d", "RMSNorm")  # ends of the names of classes
-ROUNDING = 1e-4  # of the sum of absolute values, a sum of which is 0
+ROUNDING = 3e-3  # of the sum of absolute values: bfloat16 reaches 1e-3, other maps exceed 5e-2
 
 
 def with_gradient(
@@ -427,7 +427,8 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
     def __enter__(self) -> Self:
         self._stance = _eager()
         self._thread = threading.get_ident()
-        self._kernels: contextlib.AbstractContextManager[None] | None = None
+        self._kernels = {name: bool(getattr(torch.backends.cuda, f"{name}_enabled")())
+                         for name in KERNELS if self.trunk_graph and self.order == 2}  # fmt: skip
         self._handles = [self.module.register_forward_hook(self._keep)]
         if self._given is None:
             note = self.model.register_forward_pre_hook(self._note, with_kwargs=True)
@@ -439,9 +440,9 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        for context in (self._kernels, self._stance):
-            if context is not None:
-                context.__exit__(None, None, None)
+        if self._stance is not None:
+            self._stance.__exit__(None, None, None)
+        _enable(self._kernels)
         torch.set_grad_enabled(self._grad_mode)
         for handle in self._handles:
             handle.remove()
@@ -468,10 +469,8 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
             )
         if not self.trunk_graph:
             torch.set_grad_enabled(True)
-        if self.trunk_graph and self.order == 2 and self._kernels is None:
-            # For the head only: the trunk needs no second derivative.
-            self._kernels = sdpa_kernel(SDPBackend.MATH)
-            self._kernels.__enter__()
+        # For the head only: the trunk needs no second derivative.
+        _enable({name: name == "math_sdp" for name in self._kernels})
         if inputs and inputs[0] is output:  # a layer that does nothing, such as dropout
             output = inputs[0].view_as(inputs[0])
         # A frozen trunk has no graph either, but its head can still be trained through the CAM.
@@ -533,6 +532,12 @@ class capture:  # noqa: N801 - used like a function; a generator would be slower
             )
 
 
+def _enable(kernels: Mapping[str, bool]) -> None:
+    """Allow or forbid PyTorch's kernels of attention, as ``sdpa_kernel`` does within a block."""
+    for name, enabled in kernels.items():
+        getattr(torch.backends.cuda, f"enable_{name}")(enabled)
+
+
 def _eager() -> contextlib.AbstractContextManager[object] | None:
     """Make compiled modules run eagerly; None if there are none."""
     if "torch._dynamo" not in sys.modules:
@@ -590,6 +595,10 @@ def _layout(
         of_last = isinstance(candidate, (nn.Linear, nn.LayerNorm, nn.RMSNorm))
         if channels == last == second and of_last:
             break
+        if channels == second and candidate is module and not of_last:
+            return None  # the output of a convolution or batch norm
+        if channels == second and isinstance(candidate, nn.Linear):
+            continue  # says nothing about the second axis
         if channels == second or (channels == last and of_last):
             axis = 1 if channels == second else 3
             break
@@ -706,10 +715,12 @@ class evaluating:  # noqa: N801 - used like a function; a generator would be slo
             blocks[0] -= 1
             if not blocks[0]:
                 del _evaluated[self.model]
-                own = [module for module in training if type(module).train is not nn.Module.train]
-                for module in own:  # which may do more than set the mode, as LoRA merges weights
-                    module.train()
-                for module in self.model.modules() if own else training:
+                own = any(type(module).train is not nn.Module.train for module in training)
+                changed = list(self.model.modules()) if own else []
+                for module in changed:  # parents first; LoRA, for example, also merges weights
+                    if type(module).train is not nn.Module.train:
+                        module.train(module in training)
+                for module in changed or training:
                     module.training = module in training
 
 
@@ -844,7 +855,7 @@ def cell_energy(
                     (cell * signs).sum(), batch, retain_graph=True, materialize_grads=True
                 )
                 values.index_add_(0, index, gradient.cpu().double().square().sum(1))
-    if not values[-1].any():
+    if not values.any():
         raise ValueError(
             "layer must respond to random images, got no gradient at the input; measure a model "
             "that is untrained and does not use no_grad, or choose the margin yourself"

@@ -124,7 +124,7 @@ class XBLDLoss(nn.Module):
         self._generator = torch.Generator().manual_seed(seed)
         self._margins: dict[tuple[str, torch.Size], int] = {}
         self._captured: cam.capture | None = None
-        self._warned = False
+        self._warned = self._checked = False
 
     def extra_repr(self) -> str:
         """Options in ``print(loss)``."""
@@ -228,7 +228,9 @@ class XBLDLoss(nn.Module):
             scores = _projection(logits, head, generator)
             pair = cam.with_gradient(features, scores, graph, self.order)
             signed = cam.ARITHMETIC["hires_cam"](*pair)
-        captured.check_map(signed, pair, self.output)
+        if not self._checked:  # of the layer, so once is enough
+            captured.check_map(signed, pair, self.output)
+            self._checked = True
         return factor * losses.xbl_d(signed.abs(), distance.to(signed.device))
 
     def suggest_weight(

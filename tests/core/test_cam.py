@@ -250,6 +250,14 @@ def test_the_first_order_keeps_fused_attention(order: cam.Order) -> None:
         assert torch.backends.cuda.math_sdp_enabled()
 
 
+def test_nested_captures_restore_the_kernels_of_attention() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh())
+    with cam.capture(model, "1"), cam.capture(model, "0"):  # the inner one runs first
+        model(torch.ones(1, 1, 3, 3))
+    enabled = (torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.math_sdp_enabled())
+    assert enabled == (True, True)
+
+
 class Merging(nn.Linear):
     """Does more than to set the mode, as LoRA does, which merges weights in eval mode."""
 
@@ -263,11 +271,11 @@ class Merging(nn.Linear):
 
 
 def test_modules_that_act_when_the_mode_changes_are_restored() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), Merging(), nn.Dropout())
-    model[3].eval()
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), Merging(), nn.Dropout(), Merging())
+    model[3:].eval()
     cam.explain(model, torch.rand(1, 1, 3, 3), layer="0")
-    assert not model[2].merged
-    assert [module.training for module in model] == [True, True, True, False]
+    assert [model[n].merged for n in (2, 4)] == [False, True]
+    assert [module.training for module in model] == [True, True, True, False, False]
 
 
 class Skip(nn.Module):

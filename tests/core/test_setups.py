@@ -418,8 +418,13 @@ def test_a_layer_that_only_a_layer_norm_reads_is_an_error(name: str, layer: str)
     images, message = torch.rand(2, 3, side, side), f"read only through a layer norm, got '{layer}'"
     with pytest.raises(ValueError, match=message):
         cam.explain(model, images, 1, layer=layer)
-    with pytest.raises(ValueError, match=message):
-        XBLDLoss(model, layer=layer, weight=1.0)(images, torch.ones(2).long(), images[:, 0] > 0.5)
+    for dtype in (torch.float32, torch.bfloat16):
+        with (
+            pytest.raises(ValueError, match=message),
+            torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16),
+        ):
+            loss = XBLDLoss(model, layer=layer, weight=1.0)
+            loss(images, torch.ones(2).long(), images[:, 0] > 0.5)
 
 
 class Concatenation(nn.Module):

@@ -272,11 +272,13 @@ def test_where_masks_are_found(tmp_path):
     assert not nothing_yet.examples.object_mask.any()
 
 
-def test_masks_without_a_layer_are_no_class(tmp_path: Path) -> None:
+def test_a_class_called_masks_is_reported(tmp_path: Path) -> None:
     for name in ("a/1.jpg", "b/2.jpg", "masks/1.png"):
         save(tmp_path / name)
-    with pytest.warns(UserWarning, match="masks/1.png: .* name it like object/a/1.png"):
-        assert read_folder(tmp_path).classes == ("a", "b")
+    with pytest.warns(
+        UserWarning, match="'masks' is read as a class; .* like masks/object/a/1.png"
+    ):
+        assert read_folder(tmp_path).classes == ("a", "b", "masks")
 
 
 def frames(path: Path) -> None:

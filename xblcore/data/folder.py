@@ -105,6 +105,11 @@ def read_folder(
     shape = shapes.pop()
     found = [class_of(name) for name in images]
     known = tuple(classes) if classes is not None else tuple(sorted({*found} - {""}))
+    if classes is None and MASKS in known:
+        like = mask_path(Path(MASKS), names[0], "object").as_posix()
+        warnings.warn(
+            f"folder {MASKS!r} is read as a class; masks are named like {like}", stacklevel=2
+        )
     if known and (unknown := {*found} - {*known}):
         if "" in unknown:
             raise ValueError(f"classes must be None for a folder without sub-folders, got {known}")
@@ -145,8 +150,7 @@ def find_images(
     root, home = Path(folder), annotations_folder(folder, annotations)
     if not root.is_dir():
         raise ValueError(f"folder must be an existing folder, got {str(root)!r}")
-    below = [p for p in _folders(root)
-             if p.name not in (ANNOTATIONS, MASKS) and p.resolve() != home.resolve()]  # fmt: skip
+    below = [p for p in _folders(root) if p.name != ANNOTATIONS and p.resolve() != home.resolve()]
     flat, in_classes = _files(root), [path for one in below for path in _files(one)]
     skipped: dict[str, str] = {}
     if in_classes or not flat:
@@ -181,7 +185,8 @@ def annotations_folder(folder: str | Path, annotations: str | Path | None = None
     if annotations is not None:
         return Path(annotations)
     usual, other = Path(folder) / ANNOTATIONS, Path(folder) / MASKS
-    return other if other.is_dir() and not usual.exists() else usual
+    has_masks = any((other / layer).is_dir() for layer in LAYERS)
+    return other if has_masks and not usual.exists() else usual
 
 
 def find_masks(home: Path, names: Sequence[str]) -> tuple[dict[Key, Path], dict[Path, str]]:

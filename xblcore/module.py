@@ -44,22 +44,21 @@ class XBLDLoss(nn.Module):
     **Two classes.** Up to its sign, two logits have one projection, half their difference, and
     random signs for each logit would give zero half of the time. The penalty is its expected value.
 
-    **Normalisation behind the layer.** The gradient of an image includes how it changes the batch
-    statistics of batch norm, and with them the other images: in training mode, maps are exact only
-    for large batches; freeze batch norm for small ones. Behind group norm, the loss did not remove
-    the shortcut in a small test. Prefer a layer that is followed by little normalisation, and check
-    by swapping the wrong region.
+    **Normalisation behind the layer.** In training mode, batch norm makes an image change the batch
+    statistics and with them the scores of the other images, so that its map is approximate, and
+    poor in small batches: freeze batch norm there. Before group norm, the loss did not remove the
+    shortcut in a small test. Prefer a layer that is followed by little normalisation, and check by
+    swapping the wrong region.
 
     **Class tokens.** A vision transformer can carry a shortcut in its class token, which the map of
-    the patches does not show: our small tests did not remove it, and such models cause a
-    warning. Prefer
-    networks that average their cells, and check by swapping the wrong region.
+    the patches does not show: the loss did not remove it in small tests, and such models cause a
+    warning. Prefer networks that average their cells, and check by swapping the wrong region.
 
     **Choosing the weight.** :meth:`suggest_weight` gives the order of magnitude. Then train with
-    0.1, 0.3, 1, 3 and 10 times this weight and keep the best on *validation*
-    images on which the shortcut does not help, such as images without it or with it swapped;
-    ordinary validation images reward the shortcut. If the loss becomes NaN or the accuracy
-    collapses in the first steps, lengthen the ramp before lowering the weight.
+    0.1, 0.3, 1, 3 and 10 times this weight and keep the best on *validation* images on which the
+    shortcut does not help, such as images without it or with it swapped; ordinary validation images
+    reward the shortcut. If the loss becomes NaN or the accuracy collapses in the first steps,
+    lengthen the ramp before lowering the weight.
 
     Args:
         model: the network; see :mod:`xblcore.cam` for what it may return.

@@ -158,7 +158,7 @@ def test_claims_are_complete_whatever_was_run(known: str, stored: bool, tmp_path
     assert cards["C4"]["text"].startswith("0 of 3")
 
 
-def test_experiment_states_its_extremes() -> None:
+def test_experiment_states_recovery_in_each_condition() -> None:
     about = {"task": "decoy_cifar10", "data": "stand-in", "method": "xbl_d_plus",
              "explainer": "none", "ci_low": 0.0, "ci_high": 1.0}  # fmt: skip
     values = {"0": (0.1, 0.9), "3": (0.95, 0.004), "5": (0.5, 0.3)}
@@ -167,6 +167,11 @@ def test_experiment_states_its_extremes() -> None:
             for (metric, split), value in zip(
                 (("recovery", "test_clean"), ("decoy_flip_rate", "test_decoy")), pair, strict=True
             )]  # fmt: skip
-    lead, only = page._extremes(pd.DataFrame(rows), "margin")
+    lead, only = page._recoveries(pd.DataFrame(rows), "margin")
     assert "margin" in lead
-    assert only == "Decoy CIFAR-10 (stand-in data): 0.10 (0, 90% flips) to 0.95 (3, 0.4% flips)"
+    expected = "Decoy CIFAR-10 (stand-in data): 0: 0.10 (90%); 3: 0.95 (0.4%); 5: 0.50 (30%)"
+    assert only == expected
+    rrr = pd.DataFrame(rows).assign(method="rrr", mean=0.05)
+    assert page._recoveries(pd.concat([pd.DataFrame(rows), rrr]), "margin")[1].startswith(expected)
+    [_, first] = page._recoveries(rrr[rrr["margin"] == "0"], "margin")
+    assert first == "Decoy CIFAR-10 (stand-in data): 0.05 (5.0%)"

@@ -30,7 +30,7 @@ HEADINGS = {
 }
 # What None stands for.
 NONE = {"annotated": "all", "margin": "receptive field", "every": "as in the study",
-        "layer": "last layer"}  # fmt: skip
+        "score": "projection", "layer": "last layer"}  # fmt: skip
 
 
 def heading(by: str) -> str:

@@ -324,23 +324,35 @@ def _finding(table: pd.DataFrame, folder: Path) -> tuple[list[str], pd.DataFrame
         return ["Means over tasks and seeds:", *items], named
     by = table.columns[table.columns.get_loc("condition") + 1]  # see tables.summarise
     table = table.assign(**{by: [value_label(value, by) for value in table[by]]})
-    found = _extremes(table[~table["method"].isin(BOUNDS)], by)
+    found = _recoveries(table[~table["method"].isin(BOUNDS)], by)
     return found, tables.condition_table(table, by)
 
 
-def _extremes(table: pd.DataFrame, by: str) -> list[str]:
-    """State the lowest and the highest recovery on each task, and the flips that go with them."""
+def _recoveries(table: pd.DataFrame, by: str) -> list[str]:
+    """State the recovery and the flips of XBL-D+ in each condition, or else of each method."""
     keys = ["task", "method", by]
     flips = tables.select(table, "decoy_flip_rate", split=tables.DECOY).set_index(keys)["mean"]
     rows = tables.select(table, "recovery", split=tables.CLEAN).dropna(subset="mean")
+    if rows.empty:
+        return ["Recovery is undefined for every method."]
     several = [name for name in ("method", by) if rows[name].nunique() > 1]
-    factor = f" by {heading(by)}" * (by in several)
-    found = [f"Lowest and highest recovery{factor}:"]
+    varies = by in several and OURS in set(rows["method"])
+
+    def state(row: dict[str, Any], *names: str) -> str:
+        shown = [label(row[name]) if name == "method" else row[name] for name in names]
+        rate = percent(flips.get(tuple(row[key] for key in keys), float("nan")))
+        return f"{', '.join(shown)}: {number(row['mean'])} ({rate})".removeprefix(": ")
+
+    of = f" of {label(OURS)}" * varies
+    found = [f"Recovery{of}{f' by {heading(by)}' * (by in several)}, with flips:"]
     for _, part in _by(rows, "task"):
-        texts = []
-        for row in part.sort_values("mean").iloc[[0, -1]].to_dict("records"):
-            names = [label(row[name]) if name == "method" else row[name] for name in several]
-            rate = percent(flips.get(tuple(row[key] for key in keys), float("nan")))
-            texts.append(f"{number(row['mean'])} ({', '.join([*names, f'{rate} flips'])})")
-        found.append(f"{about(row['task'], row['data'])}: {' to '.join(dict.fromkeys(texts))}")
-    return found if len(found) > 1 else ["Recovery is undefined for every method."]
+        ranked = part.sort_values("mean", ascending=False).to_dict("records")
+        if not varies:
+            text = "; ".join(state(row, *several) for row in ranked)
+        else:
+            own = part[part["method"] == OURS]
+            text = "; ".join(state(row, by) for row in own.to_dict("records"))
+            if ranked[-1]["method"] != OURS:
+                text += f"; lowest of all: {state(ranked[-1], *several)}"
+        found.append(f"{about(part['task'].iloc[0], part['data'].iloc[0])}: {text}")
+    return found

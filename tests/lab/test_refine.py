@@ -86,6 +86,9 @@ def test_a_few_marks_suffice(fooled, layer):
     if layer == "wrong":
         first, last = refined.flips[layer, "swapped"]
         assert first > 0.9 and last < 0.1 and "swapped: 100%" in str(refined)
+        assert refined.verdict().startswith("Fewer predictions depend on the regions marked as wr")
+    else:
+        assert refined.verdict() == ""
     assert refined.flips.keys() == {(layer, "blanked"), (layer, "swapped")}
 
 
@@ -103,6 +106,14 @@ def test_numbers_by_hand(fooled):
         assert torch.equal(one, two)
     whole = refine(fooled, TRAIN, epochs=1, held_out=0.999)  # all are marked: one must stay
     assert whole.held_out == COUNT - 1 and len(whole.marked) == 1
+
+
+def test_marks_on_which_nothing_depends_are_no_evidence(fooled):
+    elsewhere = torch.zeros_like(TRAIN.decoy_mask)
+    elsewhere[:FEW, -1, -1] = True
+    marked = replace(TRAIN, decoy_mask=elsewhere, object_mask=torch.zeros_like(elsewhere))
+    refined = refine(fooled, marked, epochs=1)
+    assert refined.verdict().startswith("No prediction depended on the regions marked as wrong")
 
 
 def test_a_method_of_ones_own_with_an_inplace_relu():

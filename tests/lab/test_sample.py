@@ -36,7 +36,8 @@ def test_sample_network_and_simulated_marks(project_folder, monkeypatch):
         patch = read_mask(mask_path(given.truth, name, "wrong"), (28, 28))
         drawn = annotator.mask(name, "wrong")
         assert drawn[patch].all() and 16 < drawn.sum() < 64
-    sample.simulate_marks(annotator, given, count=9)  # does nothing if something is marked
+    sample.simulate_marks(annotator, given, count=9)  # four more
+    sample.simulate_marks(annotator, given, count=7)
     again = sample.make_sample(count=200, tests=50)
-    assert again == given and len(Annotator(given.images).marked) == 5
-    assert np.sum(read_folder(given.images).examples.decoy_mask.any((1, 2)).numpy()) == 5
+    assert again == given and len(Annotator(given.images).marked) == 9
+    assert np.sum(read_folder(given.images).examples.decoy_mask.any((1, 2)).numpy()) == 9

@@ -160,7 +160,7 @@ def test_claims_are_complete_whatever_was_run(known: str, stored: bool, tmp_path
 
 def test_experiment_states_recovery_in_each_condition() -> None:
     about = {"task": "decoy_cifar10", "data": "stand-in", "method": "xbl_d_plus",
-             "explainer": "none", "ci_low": 0.0, "ci_high": 1.0}  # fmt: skip
+             "explainer": "none", "ci_low": 0.0, "ci_high": 1.0, "seeds": 5}  # fmt: skip
     values = {"0": (0.1, 0.9), "3": (0.95, 0.004), "5": (0.5, 0.3)}
     rows = [about | {"margin": margin, "metric": metric, "split": split, "mean": value}
             for margin, pair in values.items()
@@ -168,7 +168,7 @@ def test_experiment_states_recovery_in_each_condition() -> None:
                 (("recovery", "test_clean"), ("decoy_flip_rate", "test_decoy")), pair, strict=True
             )]  # fmt: skip
     lead, only = page._recoveries(pd.DataFrame(rows), "margin")
-    assert "margin" in lead
+    assert lead == "Recovery of XBL-D+ by margin in pixels, with flips; 5 seeds:"
     expected = "Decoy CIFAR-10 (stand-in data): 0: 0.10 (90%); 3: 0.95 (0.4%); 5: 0.50 (30%)"
     assert only == expected
     rrr = pd.DataFrame(rows).assign(method="rrr", mean=0.05)

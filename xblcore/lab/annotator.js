@@ -7,8 +7,9 @@ const LAYERS = {
 const TOOLS = { brush: "Brush (B)", eraser: "Eraser (E)", move: "Move (M)" };
 const ORDERS = { suspicious: "most suspicious first", classes: "classes in turn" };
 const JUDGE = 
-  "After refining, changing a wrong region should change fewer predictions, changing an object " +
-  "should change more, and more predictions should be correct.";
+  "If no prediction changes with a wrong region, the network did not depend on it. After refining, " +
+  "fewer should change with a wrong region, more with an object, and more should be correct. These " +
+  "images were trained on; images without the shortcut are a better test.";
 const HELP =
   "W wrong, O object, B brush, E eraser, M move the enlarged picture, [ and ] size, Z undo, Y redo, " +
   "N next, P previous, C CAM on or off, + and - zoom, 0 fit, K blank and S swap what is marked. " +

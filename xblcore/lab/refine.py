@@ -71,9 +71,21 @@ class Refined:
                 found[layer] = (before, after)
         return found
 
+    def verdict(self) -> str:
+        """State whether fewer predictions depend on what is marked as wrong; empty without such."""
+        wrong = [pair for (layer, _), pair in self.flips.items() if layer == "wrong"]
+        if not wrong:
+            return ""
+        before, after = max(wrong)  # of the change that matters more
+        if before == 0:
+            return ("No prediction depended on the regions marked as wrong: refining cannot have "
+                    "helped. Mark another region.")  # fmt: skip
+        start = "Fewer" if after < before else "Not fewer"
+        return (f"{start} predictions depend on the regions marked as wrong: {percent(before)} "
+                f"before, {percent(after)} after.")  # fmt: skip
+
     def __repr__(self) -> str:
-        lines = [f"{len(self.marked)} marked images, layer {self.layer}; "
-                 f"margin of wrong regions in pixels: {self.field.margin}"]  # fmt: skip
+        lines = [self.verdict()] * bool(self.verdict())
         lines += [
             f"attribution on regions marked as {layer}: "
             f"{percent(before)} before, {percent(after)} after"
@@ -86,8 +98,10 @@ class Refined:
         ]
         if self.held_out:
             before, after = self.accuracy
-            lines.append(f"accuracy on {self.held_out} held-out images: "
-                         f"{before:.1%} before, {after:.1%} after")  # fmt: skip
+            lines.append(f"accuracy on {self.held_out} held-out images, which may still have the "
+                         f"shortcut: {before:.1%} before, {after:.1%} after")  # fmt: skip
+        lines.append(f"{len(self.marked)} marked images, layer {self.layer}; "
+                     f"margin of wrong regions in pixels: {self.field.margin}")  # fmt: skip
         return "\n".join(lines)
 
     def picture(self, *, count: int = 8) -> Figure:

@@ -72,11 +72,13 @@ def trained_network(sample: Sample) -> nn.Module:
 
 
 def simulate_marks(annotator: Annotator, sample: Sample, *, count: int = 25) -> None:
-    """Mark the first images with their true patch, drawn too wide as by a thick brush.
+    """Mark images with their true patch, drawn too wide as by a thick brush, until ``count`` are.
 
-    For a run of the notebook without a person. It does nothing if something is marked.
+    For a run of the notebook without a person. Existing marks are kept.
     """
-    for name in () if annotator.marked else annotator.names[:count]:
+    marked = annotator.marked
+    others = [name for name in annotator.names if name not in marked]
+    for name in others[: max(0, count - len(marked))]:
         shape = annotator.mask(name, "wrong").shape
         true = folders.read_mask(folders.mask_path(sample.truth, name, "wrong"), shape)
         annotator.mark(name, "wrong", widen(true[None], 1)[0])

@@ -344,7 +344,8 @@ def _recoveries(table: pd.DataFrame, by: str) -> list[str]:
         return f"{', '.join(shown)}: {number(row['mean'])} ({rate})".removeprefix(": ")
 
     of = f" of {label(OURS)}" * varies
-    found = [f"Recovery{of}{f' by {heading(by)}' * (by in several)}, with flips:"]
+    factor = f" by {heading(by)}" * (by in several)
+    found = [f"Recovery{of}{factor}, with flips; {rows['seeds'].max()} seeds:"]
     for _, part in _by(rows, "task"):
         ranked = part.sort_values("mean", ascending=False).to_dict("records")
         if not varies:

@@ -85,7 +85,7 @@ class Refined:
                 f"before, {percent(after)} after.")  # fmt: skip
 
     def __repr__(self) -> str:
-        lines = [self.verdict()] * bool(self.verdict())
+        lines = [verdict] if (verdict := self.verdict()) else []
         lines += [
             f"attribution on regions marked as {layer}: "
             f"{percent(before)} before, {percent(after)} after"
